@@ -1,0 +1,1 @@
+//! The workflow of enrolld, free of I/O.

@@ -1,0 +1,1 @@
+//! The daemon around the workflow of `enrolld-jobs`: adapters, queue, store and life cycle.
