@@ -1,0 +1,394 @@
+//! Reading the CloudEvents that upstream adds to the intake (contract, section 1): bytes in, a typed event or the
+//! reason of refusal out.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    refusal::{Reason, Refusal},
+    values::{AccountId, OrganizationId, RegistrationId, Role},
+};
+
+/// Largest event taken in, in bytes (contract, section 1).
+pub const MAX_EVENT_BYTES: usize = 64 * 1024;
+
+/// Longest `id` and `source`, in characters.
+const MAX_KEY_CHARS: usize = 256;
+
+/// A CloudEvent as it was read: its attributes and its typed data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CloudEvent {
+    /// With [`CloudEvent::source`] the idempotency key.
+    pub id: String,
+    /// Who sent it.
+    pub source: String,
+    /// What it is about: a registration id, an account id or a Message-ID.
+    pub subject: String,
+    /// When it happened, if the sender says so.
+    pub time: Option<DateTime<Utc>>,
+    /// The type and its data.
+    pub data: UpstreamEvent,
+}
+
+/// The envelope of CloudEvents 1.0 in JSON, as upstream sends it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "CloudEvent", inline)]
+pub struct Envelope {
+    /// Always `1.0`.
+    #[schemars(regex(pattern = r"^1\.0$"))]
+    pub specversion: String,
+    /// Unique for the `source`; with it the idempotency key.
+    #[schemars(length(min = 1, max = 256))]
+    pub id: String,
+    /// Who sends it, as a URI reference.
+    #[schemars(length(min = 1, max = 256))]
+    pub source: String,
+    /// The type of event.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it is about.
+    #[schemars(length(min = 1, max = 998))]
+    pub subject: String,
+    /// When it happened (RFC 3339).
+    #[serde(default)]
+    pub time: Option<DateTime<Utc>>,
+    /// What the type asks for; unknown fields are ignored.
+    #[serde(default)]
+    pub data: Option<Value>,
+}
+
+/// Declares the types of events with their data, in the order of the contract.
+macro_rules! upstream_events {
+    ($($(#[$doc:meta])* $variant:ident($data:ty) => $name:literal,)*) => {
+        /// Every event of the contract's section 1, with its data.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum UpstreamEvent {
+            $($(#[$doc])* $variant($data),)*
+        }
+
+        impl UpstreamEvent {
+            /// The types, in the order of the contract.
+            pub const TYPES: &'static [&'static str] = &[$($name,)*];
+
+            /// The event's type.
+            pub const fn type_name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                }
+            }
+
+            fn read(kind: &str, data: Value) -> Result<Self, Refusal> {
+                match kind {
+                    $($name => read_data::<$data>(data).map(Self::$variant),)*
+                    unknown => Err(Refusal::new(Reason::UnknownType, "unknown_type")
+                        .with("message", format!("{:?} is none of: {}", shorten(unknown), Self::TYPES.join(", ")))),
+                }
+            }
+
+            /// The JSON Schema of each type's data, by type.
+            pub fn data_schemas() -> Vec<(&'static str, schemars::Schema)> {
+                vec![$(($name, schemars::schema_for!($data)),)*]
+            }
+        }
+    };
+}
+
+upstream_events! {
+    /// A new request (R1, R20).
+    RegistrationSubmitted(Submitted) => "registration.submitted",
+    /// Another try, or *Back* (R23, R28, R43).
+    RegistrationResubmitted(Numbers) => "registration.resubmitted",
+    /// *Confirm* was pressed (R34).
+    RegistrationConfirmed(NoData) => "registration.confirmed",
+    /// An organization was chosen, or *None of the above* (R41, R44).
+    RegistrationOrganizationSelected(OrganizationSelected) => "registration.organization_selected",
+    /// *Resend verification* (R53).
+    RegistrationVerificationResendRequested(NoData) => "registration.verification_resend_requested",
+    /// The link of the verification mail was used on a page of the portal's own (R54).
+    RegistrationEmailVerified(EmailVerified) => "registration.email_verified",
+    /// A DA granted or denied (R31).
+    RegistrationDaDecided(DaDecided) => "registration.da_decided",
+    /// An agent decided (D10).
+    RegistrationReviewDecided(ReviewDecided) => "registration.review_decided",
+    /// The applicant answered the agent (D10).
+    RegistrationInformationProvided(InformationProvided) => "registration.information_provided",
+    /// The applicant gave up (R19).
+    RegistrationWithdrawn(NoData) => "registration.withdrawn",
+    /// A DA accepted the terms (D15).
+    DelegationTermsAccepted(TermsAccepted) => "delegation.terms_accepted",
+    /// A DA registered another (R58).
+    DelegationAdministratorAdded(Delegated) => "delegation.administrator_added",
+    /// A DA was removed (D16).
+    DelegationAdministratorRemoved(Delegated) => "delegation.administrator_removed",
+    /// A user was associated with the company (R58).
+    DelegationUserAssociated(Delegated) => "delegation.user_associated",
+    /// A user was disassociated (R58).
+    DelegationUserDisassociated(Delegated) => "delegation.user_disassociated",
+    /// A role was assigned (R58).
+    DelegationRoleAssigned(RoleDelegated) => "delegation.role_assigned",
+    /// A role was removed (R58).
+    DelegationRoleRemoved(RoleDelegated) => "delegation.role_removed",
+    /// A mail came back (D2, D22).
+    MailBounced(MailBounced) => "mail.bounced",
+}
+
+/// Data of `registration.submitted`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Submitted {
+    /// The applicant's account.
+    pub account_id: AccountId,
+    /// The numbers entered.
+    #[serde(flatten)]
+    pub numbers: Numbers,
+}
+
+/// Data of `registration.resubmitted`: the numbers entered. An absent one is a field error for the applicant (R20).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Numbers {
+    /// The contract number, as typed.
+    #[serde(default)]
+    pub contract_number: Option<String>,
+    /// The serial number, as typed.
+    #[serde(default)]
+    pub serial_number: Option<String>,
+}
+
+/// Data of events that carry none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NoData {}
+
+/// Data of `registration.organization_selected`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OrganizationSelected {
+    /// One of the view's `organizations`, or `null` for *None of the above*. Must be given.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(required)]
+    pub organization_id: Option<OrganizationId>,
+}
+
+/// Data of `registration.email_verified`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EmailVerified {
+    /// The token of the link (D7).
+    #[schemars(length(min = 1, max = 256))]
+    pub token: String,
+}
+
+impl std::fmt::Debug for EmailVerified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EmailVerified { token: … }")
+    }
+}
+
+/// Data of `registration.da_decided`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DaDecided {
+    /// The DA.
+    pub da_account_id: AccountId,
+    /// What they decided, with the role if they grant.
+    #[serde(flatten)]
+    pub decision: DaDecision,
+    /// Why; shown to the applicant.
+    #[serde(default)]
+    #[schemars(length(max = 2000))]
+    pub reason: Option<String>,
+}
+
+/// A DA's decision (R31).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+pub enum DaDecision {
+    /// Access in a role (R37).
+    Grant {
+        /// The role.
+        role: Role,
+    },
+    /// No access.
+    Deny,
+}
+
+/// Data of `registration.review_decided`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReviewDecided {
+    /// Who decided, in the agents' own naming.
+    #[schemars(length(min = 1, max = 128))]
+    pub agent: String,
+    /// What they decided.
+    #[serde(flatten)]
+    pub decision: ReviewDecision,
+    /// Why.
+    #[serde(default)]
+    #[schemars(length(max = 2000))]
+    pub reason: Option<String>,
+}
+
+/// An agent's decision (D10).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+pub enum ReviewDecision {
+    /// The applicant becomes DA of an organization.
+    Appoint {
+        /// Which.
+        organization_id: OrganizationId,
+    },
+    /// The request goes to an organization's DAs.
+    Route {
+        /// Which.
+        organization_id: OrganizationId,
+    },
+    /// No access.
+    Reject,
+    /// The applicant is asked for more information (R45).
+    Ask {
+        /// What is asked.
+        #[schemars(length(min = 1, max = 2000))]
+        question: String,
+    },
+}
+
+/// Data of `registration.information_provided`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InformationProvided {
+    /// The applicant's answer.
+    #[schemars(length(min = 1, max = 10000))]
+    pub answer: String,
+}
+
+/// Data of `delegation.terms_accepted`; the subject is the DA's account.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TermsAccepted {
+    /// The organization that they are DA of.
+    pub organization_id: OrganizationId,
+}
+
+/// Data of most `delegation.*` events; the subject is the account concerned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Delegated {
+    /// The DA who does it.
+    pub by: AccountId,
+    /// Where.
+    pub organization_id: OrganizationId,
+}
+
+/// Data of `delegation.role_assigned` and `delegation.role_removed`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RoleDelegated {
+    /// The DA who does it.
+    pub by: AccountId,
+    /// Where.
+    pub organization_id: OrganizationId,
+    /// Which role.
+    pub role: Role,
+}
+
+/// Data of `mail.bounced`; the subject is the Message-ID.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MailBounced {
+    /// How bad it is.
+    pub kind: BounceKind,
+    /// What the mail server said.
+    #[serde(default)]
+    #[schemars(length(max = 2000))]
+    pub detail: Option<String>,
+}
+
+/// How a mail came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BounceKind {
+    /// The address does not exist.
+    Hard,
+    /// It may work later.
+    Soft,
+    /// The reader calls it spam.
+    Complaint,
+}
+
+/// Reads the bytes of an intake entry's field `event`.
+///
+/// # Errors
+/// A [`Refusal`] with `too_large`, `malformed`, `unknown_type` or `invalid_data`, and a message that names the fault.
+pub fn parse(bytes: &[u8]) -> Result<CloudEvent, Refusal> {
+    if bytes.len() > MAX_EVENT_BYTES {
+        return Err(Refusal::new(Reason::TooLarge, "too_large")
+            .with("bytes", bytes.len())
+            .with("limit_bytes", MAX_EVENT_BYTES));
+    }
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| malformed("not_utf8", &format!("the event is not UTF-8: {error}")))?;
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| malformed("not_json", &format!("the event is not JSON: {error}")))?;
+    // PostgreSQL cannot keep it, and no honest sender needs it.
+    if holds_nul(&value) {
+        return Err(malformed("nul_character", "the event holds the character U+0000"));
+    }
+    let envelope: Envelope = serde_json::from_value(value)
+        .map_err(|error| malformed("not_a_cloud_event", &format!("the event is not a CloudEvent: {error}")))?;
+    if envelope.specversion != "1.0" {
+        let message = format!(
+            "specversion is {:?}; only \"1.0\" is known",
+            shorten(&envelope.specversion)
+        );
+        return Err(malformed("specversion", &message));
+    }
+    check_key("id", &envelope.id)?;
+    check_key("source", &envelope.source)?;
+    if envelope.subject.is_empty() || envelope.subject.chars().count() > 998 {
+        return Err(malformed("subject", "subject must have 1 to 998 characters"));
+    }
+    let data = envelope.data.unwrap_or(Value::Object(serde_json::Map::new()));
+    let data = UpstreamEvent::read(&envelope.kind, data)?;
+    if data.type_name().starts_with("registration.") {
+        RegistrationId::new(envelope.subject.as_str()).map_err(|error| invalid_data(&format!("subject: {error}")))?;
+    }
+    Ok(CloudEvent {
+        id: envelope.id,
+        source: envelope.source,
+        subject: envelope.subject,
+        time: envelope.time,
+        data,
+    })
+}
+
+fn check_key(name: &str, value: &str) -> Result<(), Refusal> {
+    if value.is_empty() || value.chars().count() > MAX_KEY_CHARS {
+        return Err(malformed(
+            "attribute",
+            &format!("{name} must have 1 to {MAX_KEY_CHARS} characters"),
+        ));
+    }
+    Ok(())
+}
+
+fn read_data<T: DeserializeOwned>(data: Value) -> Result<T, Refusal> {
+    serde_json::from_value(data).map_err(|error| invalid_data(&format!("data: {error}")))
+}
+
+fn malformed(code: &str, message: &str) -> Refusal {
+    Refusal::new(Reason::Malformed, code).with("message", shorten(message))
+}
+
+fn invalid_data(message: &str) -> Refusal {
+    Refusal::new(Reason::InvalidData, "invalid_data").with("message", shorten(message))
+}
+
+/// Messages quote what was sent; they stay readable whatever that was.
+fn shorten(text: &str) -> String {
+    const MAX_CHARS: usize = 400;
+    if text.chars().count() <= MAX_CHARS {
+        return text.to_owned();
+    }
+    text.chars().take(MAX_CHARS).chain(std::iter::once('…')).collect()
+}
+
+/// serde_json bounds the nesting at 128, so recursion is safe.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(fields) => fields.iter().any(|(key, item)| key.contains('\0') || holds_nul(item)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}

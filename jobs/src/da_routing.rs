@@ -1,0 +1,62 @@
+//! Job `da_routing`: who decides on a request (R29–R32, D2, D4)?
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    directory::{Account, AccountStatus, Administrator, Organization},
+    values::{AccountId, OrganizationId},
+};
+
+/// An appointment as DA, from the directory or made here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appointment {
+    /// Who.
+    pub account: Account,
+    /// Of what.
+    pub organization_id: OrganizationId,
+    /// Since when: orders the list of DAs (D4). For the directory's, when it was first imported.
+    pub since: DateTime<Utc>,
+    /// Orders those of one import.
+    pub position: i64,
+}
+
+/// The DAs of a request: those appointed for an organization of the site's `chain`, in order of appointment (D4).
+/// Who is appointed more than once stands at the earliest place.
+pub fn administrators(chain: &[Organization], mut appointments: Vec<Appointment>) -> Vec<Administrator> {
+    appointments.sort_by(|a, b| (a.since, a.position, &a.account.id).cmp(&(b.since, b.position, &b.account.id)));
+    let mut seen: BTreeSet<AccountId> = BTreeSet::new();
+    appointments
+        .into_iter()
+        .filter_map(|appointment| {
+            let organization = chain.iter().find(|o| o.id == appointment.organization_id)?;
+            seen.insert(appointment.account.id.clone())
+                .then(|| administrator(appointment.account, organization))
+        })
+        .collect()
+}
+
+fn administrator(account: Account, organization: &Organization) -> Administrator {
+    let email = account.deliverable_email();
+    Administrator {
+        reachable: account.status == AccountStatus::Active && email.is_some(),
+        account_id: account.id,
+        organization_id: organization.id.clone(),
+        name: account.name,
+        email,
+        address: organization.address.clone(),
+    }
+}
+
+/// The DA to be asked: the first who can be reached, and who is not the applicant (R32, D2, D3).
+pub fn first_reachable<'a>(administrators: &'a [Administrator], applicant: &AccountId) -> Option<&'a Administrator> {
+    administrators
+        .iter()
+        .find(|da| da.reachable && da.account_id != *applicant)
+}
+
+/// Whether `account` may decide on a request of `applicant` for a site with these DAs (D3).
+pub fn may_decide(account: &AccountId, administrators: &[Administrator], applicant: &AccountId) -> bool {
+    account != applicant && administrators.iter().any(|da| da.account_id == *account)
+}

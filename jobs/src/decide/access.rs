@@ -1,0 +1,115 @@
+//! Access is given or refused: a DA's decision, an appointment (R37, R56–R59, D3, D20, D21).
+
+use super::{
+    Case, Change, Decided,
+    applying::{back_to_correction, errors, note_applicant, note_site},
+};
+use crate::{
+    cloud_event::DaDecision,
+    effect::{Effect, MailKind, Recipient},
+    event::Present,
+    job::JobKind,
+    registration::{Granted, State},
+    values::{Access, AccountId, OrganizationId, Role},
+};
+
+/// A DA decided who is entitled to (D3); [`decide`](super::decide) has checked that.
+pub(super) fn da_decided(case: &Case<'_>, by: &AccountId, decision: &DaDecision, reason: Option<&String>) -> Decided {
+    let Some(present) = &case.facts.present else {
+        return Decided::NeedsPresentFacts;
+    };
+    match decision {
+        DaDecision::Grant { role } => granted(case, present, *role),
+        DaDecision::Deny => case
+            .change()
+            .resting_on_tree()
+            .detail("decision", "deny")
+            .to(State::Denied {
+                by: by.clone(),
+                reason: reason.cloned(),
+            })
+            .mail(MailKind::AccessDenied, Recipient::Applicant)
+            .decided(),
+    }
+}
+
+fn granted(case: &Case<'_>, present: &Present, role: Role) -> Decided {
+    let errors = errors(case, present);
+    if !errors.is_empty() {
+        return back_to_correction(case, present, errors);
+    }
+    let mut change = case.change();
+    note_applicant(&mut change.registration, present);
+    let asked_for = change
+        .registration
+        .site
+        .as_ref()
+        .map(|site| site.organization_id.clone());
+    note_site(&mut change.registration, present);
+    let site = change
+        .registration
+        .site
+        .as_ref()
+        .map(|site| site.organization_id.clone());
+    let Some(site) = site.filter(|site| asked_for.as_ref() == Some(site)) else {
+        // The contract belongs elsewhere by now, perhaps to other DAs: they are the ones to ask.
+        return change
+            .to(State::Routing)
+            .effect(Effect::Run(JobKind::DaRouting))
+            .decided();
+    };
+    let applicant = case.registration.account_id.clone();
+    change
+        .resting_on_tree()
+        .detail("decision", "grant")
+        .detail("role", role.as_str())
+        .effect(Effect::Grant {
+            account_id: applicant,
+            organization_id: site.clone(),
+            access: Access::Role(role),
+        })
+        // Without provisioning targets access is there as soon as it is granted (contract, section 5).
+        .to(State::Active {
+            granted: Granted {
+                role,
+                organization_id: site,
+                appointed: false,
+            },
+        })
+        .mail(MailKind::AccessApproved, Recipient::Applicant)
+        .decided()
+}
+
+/// The applicant becomes DA of `organization`, and with it Customer Administrator there (R2, R56, R59, D20), and gets
+/// the three mails (R66–R69).
+pub(super) fn appoint(change: Change<'_>, organization: OrganizationId) -> Decided {
+    let account_id = change.registration.account_id.clone();
+    let grant = |access| Effect::Grant {
+        account_id: account_id.clone(),
+        organization_id: organization.clone(),
+        access,
+    };
+    let role = Role::CustomerAdministrator;
+    let (administrator, delegated) = (grant(Access::Role(role)), grant(Access::DelegatedAdministrator));
+    let appoint = Effect::Appoint {
+        account_id,
+        organization_id: organization.clone(),
+    };
+    change
+        .detail("appointed", true)
+        .detail("organization_id", organization.as_str())
+        .effect(appoint)
+        .effect(administrator)
+        .effect(delegated)
+        .to(State::Active {
+            granted: Granted {
+                role,
+                organization_id: organization,
+                appointed: true,
+            },
+        })
+        .mail(MailKind::Welcome, Recipient::Applicant)
+        .mail(MailKind::CustomerAdministrator, Recipient::Applicant)
+        .mail(MailKind::DaTerms, Recipient::Applicant)
+        .decided()
+}

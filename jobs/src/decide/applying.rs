@@ -1,0 +1,150 @@
+//! From the first event to a verified request, and out again (R7–R28, R19).
+
+use chrono::{DateTime, Utc};
+use serde_json::Map;
+
+use super::{Case, Change, Decided, Decision, TimelineEntry};
+use crate::{
+    effect::{Effect, MailKind, Recipient},
+    event::{EnteredNumbers, Event, Present},
+    job::JobKind,
+    refusal::{Reason, Refusal},
+    registration::{Applicant, FieldError, Registration, Site, State},
+    values::{AccountId, RegistrationId},
+    verification::verify,
+};
+
+/// Decides on an event for an id that has no registration: `submitted` begins one, everything else is refused.
+pub fn submit(id: &RegistrationId, event: &Event, now: DateTime<Utc>) -> Decided {
+    let Event::Submitted { account_id, numbers } = event else {
+        return Decided::Refusal(
+            Refusal::new(Reason::UnknownRegistration, "unknown_registration").with("registration", id.as_str()),
+        );
+    };
+    let registration = new_registration(id, account_id, numbers, now);
+    let mut detail = Map::new();
+    detail.insert("to".to_owned(), registration.state.name().as_str().into());
+    Decided::Decision(Box::new(Decision {
+        registration,
+        effects: vec![Effect::Run(JobKind::Verification)],
+        entry: TimelineEntry {
+            at: now,
+            event: event.name(),
+            actor: account_id.to_string(),
+            detail,
+        },
+        rests_on_tree: false,
+    }))
+}
+
+fn new_registration(
+    id: &RegistrationId,
+    account_id: &AccountId,
+    numbers: &EnteredNumbers,
+    now: DateTime<Utc>,
+) -> Registration {
+    Registration {
+        id: id.clone(),
+        account_id: account_id.clone(),
+        version: 1,
+        step: 1,
+        created_at: now,
+        since: now,
+        account: None,
+        contract_number: numbers.contract.clone(),
+        serial_number: numbers.serial.clone(),
+        site: None,
+        administrators: Vec::new(),
+        selected: None,
+        verification_mails: Vec::new(),
+        verified_email: None,
+        state: State::Verifying,
+    }
+}
+
+/// Another try (R23, R28, R43): voids link, choice and confirmation.
+pub(super) fn resubmitted(case: &Case<'_>, numbers: &EnteredNumbers) -> Decided {
+    let mut change = case.change();
+    let registration = &mut change.registration;
+    registration.contract_number = numbers.contract.clone();
+    registration.serial_number = numbers.serial.clone();
+    registration.account = None;
+    registration.site = None;
+    registration.administrators = Vec::new();
+    registration.selected = None;
+    registration.verified_email = None;
+    change
+        .to(State::Verifying)
+        .effect(Effect::Run(JobKind::Verification))
+        .decided()
+}
+
+/// The applicant gives up (R19).
+pub(super) fn withdrawn(case: &Case<'_>) -> Decided {
+    case.change().to(State::Withdrawn).decided()
+}
+
+/// Verification has been carried out on the present facts (R22, R27).
+pub(super) fn verified(case: &Case<'_>, present: &Present) -> Decided {
+    let errors = errors(case, present);
+    let mut change = case.change();
+    note_applicant(&mut change.registration, present);
+    if !errors.is_empty() {
+        return to_correction(change, errors).decided();
+    }
+    note_site(&mut change.registration, present);
+    change
+        .to(State::Routing)
+        .effect(Effect::Run(JobKind::DaRouting))
+        .decided()
+}
+
+/// Verification once more, before access is given (D21): everything that is wrong on the present facts.
+pub(super) fn errors(case: &Case<'_>, present: &Present) -> Vec<FieldError> {
+    verify(
+        case.registration,
+        present,
+        &case.rules.personal_domains,
+        case.now.date_naive(),
+    )
+}
+
+/// Verification once more has failed (D21): the applicant is told, and corrects.
+pub(super) fn back_to_correction(case: &Case<'_>, present: &Present, errors: Vec<FieldError>) -> Decided {
+    let mut change = case.change();
+    note_applicant(&mut change.registration, present);
+    to_correction(change, errors)
+        .mail(MailKind::CorrectionNeeded, Recipient::Applicant)
+        .decided()
+}
+
+fn to_correction(change: Change<'_>, errors: Vec<FieldError>) -> Change<'_> {
+    let codes = serde_json::to_value(errors.iter().map(|e| e.code).collect::<Vec<_>>()).unwrap_or_default();
+    change
+        .detail("field_errors", codes)
+        .to(State::NeedsCorrection { errors })
+}
+
+/// Keeps what the profile shows (R22).
+pub(super) fn note_applicant(registration: &mut Registration, present: &Present) {
+    registration.account = present.applicant.account.as_ref().map(|account| Applicant {
+        name: account.name.clone(),
+        email: account.deliverable_email(),
+        locale: account.language(),
+    });
+}
+
+/// Keeps where the contract belongs, and who its DAs are.
+pub(super) fn note_site(registration: &mut Registration, present: &Present) {
+    registration.site = present.site.as_ref().and_then(|site| {
+        Some(Site {
+            organization_id: site.chain.last()?.id.clone(),
+            chain: site.chain.clone(),
+        })
+    });
+    registration.administrators = present
+        .site
+        .as_ref()
+        .map(|site| site.administrators.clone())
+        .unwrap_or_default();
+}

@@ -1,0 +1,102 @@
+//! Who decides, and the applicant's part in it (R29–R36, R41–R44).
+
+use super::{Case, Change, Decided, applying::note_site, email};
+use crate::{
+    da_routing::first_reachable,
+    directory::Administrator,
+    effect::{Effect, MailKind, Recipient},
+    event::Present,
+    job::JobKind,
+    refusal::{Reason, Refusal},
+    registration::{Asked, ReviewReason, State},
+    values::OrganizationId,
+};
+
+/// The organizations and DAs have been looked up (R29, D2).
+pub(super) fn routed(case: &Case<'_>, present: &Present) -> Decided {
+    let mut change = case.change();
+    note_site(&mut change.registration, present);
+    let registration = &change.registration;
+    if registration.administrators.is_empty() {
+        return change.to(State::AwaitingOrganization).decided();
+    }
+    match first_reachable(&registration.administrators, &registration.account_id) {
+        Some(_) => change.to(State::AwaitingConfirmation).decided(),
+        None => without_reachable_da(change).decided(),
+    }
+}
+
+/// *Confirm* was pressed: only now is anything sent to a DA (R34).
+pub(super) fn confirmed(case: &Case<'_>, present: &Present) -> Decided {
+    let mut change = case.change();
+    note_site(&mut change.registration, present);
+    let Some(da) = first_reachable(&change.registration.administrators, &change.registration.account_id).cloned()
+    else {
+        if change.registration.administrators.is_empty() {
+            // The DA who was shown is none any more.
+            return change
+                .to(State::Routing)
+                .effect(Effect::Run(JobKind::DaRouting))
+                .decided();
+        }
+        return without_reachable_da(change).decided();
+    };
+    ask(change, da).decided()
+}
+
+/// The first time that a DA is asked: the request to them (R31, R32), a notice to the others (R4).
+pub(super) fn ask(change: Change<'_>, da: Administrator) -> Change<'_> {
+    let others: Vec<_> = change
+        .registration
+        .administrators
+        .iter()
+        .map(|other| other.account_id.clone())
+        .filter(|id| *id != da.account_id && *id != change.registration.account_id)
+        .collect();
+    let asked = Recipient::Account(da.account_id.clone());
+    let at = change.case.now;
+    let change = change
+        .detail("da_account_id", da.account_id.as_str())
+        .to(State::AwaitingDa {
+            asked: vec![Asked { administrator: da, at }],
+        })
+        .mail(MailKind::AccessRequest, asked);
+    others.into_iter().fold(change, |change, id| {
+        change.mail(MailKind::AccessRequestNotice, Recipient::Account(id))
+    })
+}
+
+/// There are DAs, but none can be reached: to an agent at once (D2).
+pub(super) fn without_reachable_da(change: Change<'_>) -> Change<'_> {
+    to_review(change, ReviewReason::NoReachableDa).mail(MailKind::WithAgent, Recipient::Applicant)
+}
+
+/// An agent takes over (R62, D10).
+pub(super) fn to_review(change: Change<'_>, reason: ReviewReason) -> Change<'_> {
+    change
+        .detail("review_reason", reason.as_str())
+        .to(State::InReview { reason })
+        .mail(MailKind::ReviewCase, Recipient::Agents)
+}
+
+/// An organization was chosen, or none (R41, R44).
+pub(super) fn organization_selected(case: &Case<'_>, choice: Option<&OrganizationId>) -> Decided {
+    let mut change = case.change();
+    let Some(organization) = choice else {
+        change.registration.selected = None;
+        return to_review(change, ReviewReason::NoneOfTheAbove).decided();
+    };
+    let chain = case.registration.site.as_ref().map_or(&[][..], |site| &site.chain);
+    if !chain.iter().any(|offered| offered.id == *organization) {
+        let offered: Vec<_> = chain.iter().map(|o| o.id.as_str()).collect();
+        let refusal = Refusal::new(Reason::InvalidData, "organization_not_offered").with("offered", offered);
+        return Decided::Refusal(refusal);
+    }
+    change.registration.selected = Some(organization.clone());
+    let change = change.detail("organization_id", organization.as_str());
+    if let State::AwaitingEmail { .. } = case.registration.state {
+        // Another choice does not change what the link proves: it stays valid, and nobody can have mail sent by choosing.
+        return change.decided();
+    }
+    email::send_link(case, change)
+}

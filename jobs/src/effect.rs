@@ -1,0 +1,143 @@
+//! Effects as data: what a decision wants done. The store writes them in the transaction of the decision.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    job::JobKind,
+    values::{Access, AccountId, EmailAddress, OrganizationId, RegistrationId},
+};
+
+/// Something to be done because of a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Run a job for the registration at the decision's step, as soon as possible.
+    Run(JobKind),
+    /// Send a mail. Its record is written with the decision; a job sends it.
+    Mail(Mail),
+    /// Make a link that proves reading mail at `address` (D7). Its id is that of the effect.
+    IssueLink {
+        /// Where the link is sent.
+        address: EmailAddress,
+        /// When it expires.
+        valid_until: DateTime<Utc>,
+    },
+    /// Make the applicant DA of an organization (R2, D4).
+    Appoint {
+        /// Whom.
+        account_id: AccountId,
+        /// Of what.
+        organization_id: OrganizationId,
+    },
+    /// Give access, to be brought to every provisioning target (D11, D20).
+    Grant {
+        /// To whom.
+        account_id: AccountId,
+        /// Where it holds.
+        organization_id: OrganizationId,
+        /// What.
+        access: Access,
+    },
+}
+
+/// A mail to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mail {
+    /// Which of the contract's mails.
+    pub kind: MailKind,
+    /// To whom.
+    pub to: Recipient,
+}
+
+/// Whom a mail goes to. The address is looked up when it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recipient {
+    /// The registration's applicant.
+    Applicant,
+    /// A DA.
+    Account(AccountId),
+    /// The agents' mailbox (`review.mailbox`).
+    Agents,
+}
+
+/// Declares the mails of the contract's section 7 with their names.
+macro_rules! mail_kinds {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// The mails of the contract's section 7. No other mail is sent.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum MailKind {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl MailKind {
+            /// Every kind, in the order of the contract.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in the contract, which is also the name of its templates.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+mail_kinds! {
+    /// To the applicant: a link that proves the address (R51).
+    Verification => "verification",
+    /// To a new DA (R67).
+    Welcome => "welcome",
+    /// To a new DA (R68).
+    CustomerAdministrator => "customer_administrator",
+    /// To a new DA (R69).
+    DaTerms => "da_terms",
+    /// To the DA who is asked (R31).
+    AccessRequest => "access_request",
+    /// To the other DAs of the list (R4).
+    AccessRequestNotice => "access_request_notice",
+    /// To the applicant: a DA granted (R37).
+    AccessApproved => "access_approved",
+    /// To the applicant: a DA denied (R31).
+    AccessDenied => "access_denied",
+    /// To the applicant: somebody else became DA first (D5).
+    Rerouted => "rerouted",
+    /// To the applicant: no DA can be reached (D2).
+    WithAgent => "with_agent",
+    /// To the agents: a new case (D10).
+    ReviewCase => "review_case",
+    /// To the applicant: facts have changed, something must be corrected (D21).
+    CorrectionNeeded => "correction_needed",
+}
+
+impl MailKind {
+    /// Whether the mail asks for something that only holds at the step it was made for. Such a mail is not sent
+    /// any more once the registration has moved on (D23).
+    pub const fn belongs_to_step(self) -> bool {
+        match self {
+            Self::Verification | Self::AccessRequest | Self::ReviewCase => true,
+            Self::Welcome
+            | Self::CustomerAdministrator
+            | Self::DaTerms
+            | Self::AccessRequestNotice
+            | Self::AccessApproved
+            | Self::AccessDenied
+            | Self::Rerouted
+            | Self::WithAgent
+            | Self::CorrectionNeeded => false,
+        }
+    }
+}
+
+/// Namespace of the ids below; an arbitrary constant, never to be changed.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f6e_3a1c_5d0b_4c55_9d4e_3c1f_8a2b_7e90);
+
+/// The id of the effect number `index` of the decision that made `version`: the same whenever it is asked for, so that
+/// ids of jobs, mails, links and grants are stable idempotency keys.
+pub fn effect_id(registration: &RegistrationId, version: u64, index: usize) -> Uuid {
+    // The separator cannot occur in a registration id.
+    Uuid::new_v5(&NAMESPACE, format!("{registration}/{version}/{index}").as_bytes())
+}

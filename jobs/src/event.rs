@@ -1,0 +1,167 @@
+//! What can happen to a registration, and what is known when it does.
+
+use uuid::Uuid;
+
+use crate::{
+    cloud_event::{DaDecision, Numbers, ReviewDecision, UpstreamEvent},
+    directory::{ApplicantFacts, SiteFacts},
+    values::{AccountId, Entered, OrganizationId},
+};
+
+/// Something that happened to a registration: what upstream sent, or what one of our jobs came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A new request.
+    Submitted {
+        /// Who asks.
+        account_id: AccountId,
+        /// The numbers entered.
+        numbers: EnteredNumbers,
+    },
+    /// Another try, or *Back*.
+    Resubmitted(EnteredNumbers),
+    /// *Confirm* was pressed.
+    Confirmed,
+    /// An organization was chosen; `None` is *None of the above*.
+    OrganizationSelected(Option<OrganizationId>),
+    /// *Resend verification* was pressed.
+    ResendRequested,
+    /// A verification link was used; `None` if no such link was ever made.
+    EmailVerified {
+        /// The link that the token belongs to.
+        link: Option<Uuid>,
+    },
+    /// A DA decided.
+    DaDecided {
+        /// Who.
+        by: AccountId,
+        /// What.
+        decision: DaDecision,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// An agent decided.
+    ReviewDecided {
+        /// Who.
+        agent: String,
+        /// What.
+        decision: ReviewDecision,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The applicant answered the agent.
+    InformationProvided {
+        /// The answer.
+        answer: String,
+    },
+    /// The applicant gave up.
+    Withdrawn,
+    /// Job `verification`: judge account, contract and serial number on the present facts.
+    Verify {
+        /// The step that the job was made for (D23).
+        step: u32,
+    },
+    /// Job `da_routing`: find out who decides.
+    Route {
+        /// The step that the job was made for (D23).
+        step: u32,
+    },
+}
+
+/// The numbers entered, kept as they were but for trimming and upper case.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EnteredNumbers {
+    /// The contract number.
+    pub contract: Entered,
+    /// The serial number.
+    pub serial: Entered,
+}
+
+impl From<&Numbers> for EnteredNumbers {
+    fn from(numbers: &Numbers) -> Self {
+        Self {
+            contract: Entered::new(numbers.contract_number.as_deref().unwrap_or_default()),
+            serial: Entered::uppercase(numbers.serial_number.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+impl Event {
+    /// The event that an upstream event means for a registration; `None` for those that are not about one
+    /// (`delegation.*`, `mail.bounced`). `link` resolves a verification token to the link it was made for.
+    pub fn from_upstream(event: &UpstreamEvent, link: impl FnOnce(&str) -> Option<Uuid>) -> Option<Self> {
+        Some(match event {
+            UpstreamEvent::RegistrationSubmitted(data) => Self::Submitted {
+                account_id: data.account_id.clone(),
+                numbers: (&data.numbers).into(),
+            },
+            UpstreamEvent::RegistrationResubmitted(numbers) => Self::Resubmitted(numbers.into()),
+            UpstreamEvent::RegistrationConfirmed(_) => Self::Confirmed,
+            UpstreamEvent::RegistrationOrganizationSelected(data) => {
+                Self::OrganizationSelected(data.organization_id.clone())
+            }
+            UpstreamEvent::RegistrationVerificationResendRequested(_) => Self::ResendRequested,
+            UpstreamEvent::RegistrationEmailVerified(data) => Self::EmailVerified {
+                link: link(&data.token),
+            },
+            UpstreamEvent::RegistrationDaDecided(data) => Self::DaDecided {
+                by: data.da_account_id.clone(),
+                decision: data.decision.clone(),
+                reason: data.reason.clone(),
+            },
+            UpstreamEvent::RegistrationReviewDecided(data) => Self::ReviewDecided {
+                agent: data.agent.clone(),
+                decision: data.decision.clone(),
+                reason: data.reason.clone(),
+            },
+            UpstreamEvent::RegistrationInformationProvided(data) => Self::InformationProvided {
+                answer: data.answer.clone(),
+            },
+            UpstreamEvent::RegistrationWithdrawn(_) => Self::Withdrawn,
+            UpstreamEvent::DelegationTermsAccepted(_)
+            | UpstreamEvent::DelegationAdministratorAdded(_)
+            | UpstreamEvent::DelegationAdministratorRemoved(_)
+            | UpstreamEvent::DelegationUserAssociated(_)
+            | UpstreamEvent::DelegationUserDisassociated(_)
+            | UpstreamEvent::DelegationRoleAssigned(_)
+            | UpstreamEvent::DelegationRoleRemoved(_)
+            | UpstreamEvent::MailBounced(_) => return None,
+        })
+    }
+
+    /// The name that the event has on the timeline; those of upstream have the contract's.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Submitted { .. } => "registration.submitted",
+            Self::Resubmitted(_) => "registration.resubmitted",
+            Self::Confirmed => "registration.confirmed",
+            Self::OrganizationSelected(_) => "registration.organization_selected",
+            Self::ResendRequested => "registration.verification_resend_requested",
+            Self::EmailVerified { .. } => "registration.email_verified",
+            Self::DaDecided { .. } => "registration.da_decided",
+            Self::ReviewDecided { .. } => "registration.review_decided",
+            Self::InformationProvided { .. } => "registration.information_provided",
+            Self::Withdrawn => "registration.withdrawn",
+            Self::Verify { .. } => "registration.verified",
+            Self::Route { .. } => "registration.routed",
+        }
+    }
+}
+
+/// What is known when an event is decided on. [`decide`](crate::decide::decide) says when it needs more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The directory and our own appointments and grants, as they are now.
+    pub present: Option<Present>,
+}
+
+/// The present facts about a registration's applicant and site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// The applicant's profile, contract and device.
+    pub applicant: ApplicantFacts,
+    /// The contract's site; of a contract that is gone, the site known before. `None` if there never was one.
+    pub site: Option<SiteFacts>,
+    /// Whether the applicant holds a role for the site or above it (D19).
+    pub holds_access: bool,
+}

@@ -1,0 +1,430 @@
+//! A registration and the states it goes through.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    directory::{Administrator, Organization},
+    values::{AccountId, EmailAddress, Entered, Locale, OrganizationId, RegistrationId, Role},
+};
+
+/// One person's request for access, from the first event to a final state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The id, chosen upstream.
+    pub id: RegistrationId,
+    /// Who asks.
+    pub account_id: AccountId,
+    /// Raised by one with every change; the store's compare-and-set is on it.
+    pub version: u64,
+    /// Raised whenever what is awaited changes. Jobs and links carry the step they were made for (D23).
+    pub step: u32,
+    /// When it was taken in.
+    pub created_at: DateTime<Utc>,
+    /// When the present state began.
+    pub since: DateTime<Utc>,
+    /// Name, address and language from the profile, as verification last saw them (R22).
+    pub account: Option<Applicant>,
+    /// The contract number entered.
+    pub contract_number: Entered,
+    /// The serial number entered, in upper case.
+    pub serial_number: Entered,
+    /// Where the contract belongs, once verification has found it.
+    pub site: Option<Site>,
+    /// The DAs who cover the site, in order of appointment, as routing last saw them (D4, R36).
+    pub administrators: Vec<Administrator>,
+    /// The organization that the applicant selected (R41).
+    pub selected: Option<OrganizationId>,
+    /// When verification mails were asked for in the last 24 hours, oldest first (D8).
+    pub verification_mails: Vec<DateTime<Utc>>,
+    /// The address that the applicant has proved to read (R51).
+    pub verified_email: Option<VerifiedEmail>,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// The applicant as their profile shows them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applicant {
+    /// Name.
+    pub name: String,
+    /// Address, if it is one that mail can be sent to.
+    pub email: Option<EmailAddress>,
+    /// Language of mails and views (D17).
+    pub locale: Locale,
+}
+
+/// The organization that a contract is for, within its tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// The contract's site.
+    pub organization_id: OrganizationId,
+    /// From the tree's root down to the site (D6). Empty until routing has asked.
+    pub chain: Vec<Organization>,
+}
+
+/// An address proved by a verification link (D7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedEmail {
+    /// The address that the link was sent to.
+    pub address: EmailAddress,
+    /// The link that was used.
+    pub link: Uuid,
+    /// When it was used.
+    pub at: DateTime<Utc>,
+}
+
+/// A DA who was asked to decide (D1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Who.
+    pub administrator: Administrator,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// The verification link now valid (D7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its id; the token is derived from it when the mail is rendered.
+    pub id: Uuid,
+    /// The address it was sent to, and which it proves.
+    pub address: EmailAddress,
+    /// When it expires.
+    pub valid_until: DateTime<Utc>,
+}
+
+/// Access given by a registration: what a DA granted, or what came with an appointment (D20).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// The role held.
+    pub role: Role,
+    /// Where it holds.
+    pub organization_id: OrganizationId,
+    /// Whether the applicant was appointed DA there.
+    pub appointed: bool,
+}
+
+/// The states of the contract's section 3, each with what it needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum State {
+    /// The directory is being asked about account, contract and serial number (R22).
+    Verifying,
+    /// Something is wrong that the applicant can put right (R27, R28).
+    NeedsCorrection {
+        /// Everything that is wrong.
+        errors: Vec<FieldError>,
+    },
+    /// Verified; organizations and DAs are being looked up (R29).
+    Routing,
+    /// The applicant is shown the DA, and confirms (R33).
+    AwaitingConfirmation,
+    /// The company has no DA: the applicant selects an organization (R41).
+    AwaitingOrganization,
+    /// The verification mail is out (R51).
+    AwaitingEmail {
+        /// The link in the newest mail.
+        link: Link,
+    },
+    /// A DA decides (R31).
+    AwaitingDa {
+        /// Who was asked, in order; the last is asked now (D1). Never empty.
+        asked: Vec<Asked>,
+    },
+    /// An agent decides (R62).
+    InReview {
+        /// Why.
+        reason: ReviewReason,
+    },
+    /// An agent asked the applicant something (R45).
+    AwaitingInformation {
+        /// Why it came to an agent.
+        reason: ReviewReason,
+        /// What the agent asked.
+        question: String,
+    },
+    /// Access was granted and is being set up downstream (R38).
+    Provisioning {
+        /// What was granted.
+        granted: Granted,
+    },
+    /// Done: the person has access.
+    Active {
+        /// What was granted.
+        granted: Granted,
+    },
+    /// A DA said no.
+    Denied {
+        /// Who.
+        by: AccountId,
+        /// What the DA gave as the reason.
+        reason: Option<String>,
+    },
+    /// An agent said no.
+    Rejected {
+        /// What the agent gave as the reason.
+        reason: Option<String>,
+    },
+    /// The applicant gave up (R19).
+    Withdrawn,
+    /// The applicant did not answer (D12).
+    Expired,
+}
+
+/// The name of a [`State`], as the contract has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each is described at `State`")]
+pub enum StateName {
+    Verifying,
+    NeedsCorrection,
+    Routing,
+    AwaitingConfirmation,
+    AwaitingOrganization,
+    AwaitingEmail,
+    AwaitingDa,
+    InReview,
+    AwaitingInformation,
+    Provisioning,
+    Active,
+    Denied,
+    Rejected,
+    Withdrawn,
+    Expired,
+}
+
+impl StateName {
+    /// Every state, in the order of the contract's table.
+    pub const ALL: [Self; 15] = [
+        Self::Verifying,
+        Self::NeedsCorrection,
+        Self::Routing,
+        Self::AwaitingConfirmation,
+        Self::AwaitingOrganization,
+        Self::AwaitingEmail,
+        Self::AwaitingDa,
+        Self::InReview,
+        Self::AwaitingInformation,
+        Self::Provisioning,
+        Self::Active,
+        Self::Denied,
+        Self::Rejected,
+        Self::Withdrawn,
+        Self::Expired,
+    ];
+
+    /// The name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verifying => "verifying",
+            Self::NeedsCorrection => "needs_correction",
+            Self::Routing => "routing",
+            Self::AwaitingConfirmation => "awaiting_confirmation",
+            Self::AwaitingOrganization => "awaiting_organization",
+            Self::AwaitingEmail => "awaiting_email",
+            Self::AwaitingDa => "awaiting_da",
+            Self::InReview => "in_review",
+            Self::AwaitingInformation => "awaiting_information",
+            Self::Provisioning => "provisioning",
+            Self::Active => "active",
+            Self::Denied => "denied",
+            Self::Rejected => "rejected",
+            Self::Withdrawn => "withdrawn",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Whether nothing can change any more.
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Active | Self::Denied | Self::Rejected | Self::Withdrawn | Self::Expired => true,
+            Self::Verifying
+            | Self::NeedsCorrection
+            | Self::Routing
+            | Self::AwaitingConfirmation
+            | Self::AwaitingOrganization
+            | Self::AwaitingEmail
+            | Self::AwaitingDa
+            | Self::InReview
+            | Self::AwaitingInformation
+            | Self::Provisioning => false,
+        }
+    }
+}
+
+impl State {
+    /// The state's name.
+    pub const fn name(&self) -> StateName {
+        match self {
+            Self::Verifying => StateName::Verifying,
+            Self::NeedsCorrection { .. } => StateName::NeedsCorrection,
+            Self::Routing => StateName::Routing,
+            Self::AwaitingConfirmation => StateName::AwaitingConfirmation,
+            Self::AwaitingOrganization => StateName::AwaitingOrganization,
+            Self::AwaitingEmail { .. } => StateName::AwaitingEmail,
+            Self::AwaitingDa { .. } => StateName::AwaitingDa,
+            Self::InReview { .. } => StateName::InReview,
+            Self::AwaitingInformation { .. } => StateName::AwaitingInformation,
+            Self::Provisioning { .. } => StateName::Provisioning,
+            Self::Active { .. } => StateName::Active,
+            Self::Denied { .. } => StateName::Denied,
+            Self::Rejected { .. } => StateName::Rejected,
+            Self::Withdrawn => StateName::Withdrawn,
+            Self::Expired => StateName::Expired,
+        }
+    }
+}
+
+impl Registration {
+    /// The language of the applicant's mails and views (D17).
+    pub fn locale(&self) -> Locale {
+        self.account.as_ref().map_or(Locale::En, |a| a.locale)
+    }
+
+    /// The applicant's name, or their account id until the profile is known.
+    pub fn applicant_name(&self) -> &str {
+        self.account
+            .as_ref()
+            .map_or(self.account_id.as_str(), |a| a.name.as_str())
+    }
+
+    /// The DA now asked or, before *Confirm*, to be asked: the first reachable one (R32, D2).
+    pub fn delegated_administrator(&self) -> Option<&Administrator> {
+        match &self.state {
+            State::AwaitingDa { asked } => asked.last().map(|a| &a.administrator),
+            State::AwaitingConfirmation => self.administrators.iter().find(|da| da.reachable),
+            State::Verifying
+            | State::NeedsCorrection { .. }
+            | State::Routing
+            | State::AwaitingOrganization
+            | State::AwaitingEmail { .. }
+            | State::InReview { .. }
+            | State::AwaitingInformation { .. }
+            | State::Provisioning { .. }
+            | State::Active { .. }
+            | State::Denied { .. }
+            | State::Rejected { .. }
+            | State::Withdrawn
+            | State::Expired => None,
+        }
+    }
+}
+
+/// Why a registration is with an agent (contract, section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReviewReason {
+    /// The applicant found no organization that fits (R44).
+    NoneOfTheAbove,
+    /// A signal asked for it (R62, D9).
+    AdditionalAssessment,
+    /// No DA answered in time (D1).
+    DaUnresponsive,
+    /// No DA can be reached (D2).
+    NoReachableDa,
+    /// Access is not there after `provisioning.within` (D11).
+    ProvisioningOverdue,
+    /// A target refused for good (D11).
+    ProvisioningFailed,
+    /// One of our own jobs is dead (D22).
+    ProcessingFailed,
+}
+
+impl ReviewReason {
+    /// The name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoneOfTheAbove => "none_of_the_above",
+            Self::AdditionalAssessment => "additional_assessment",
+            Self::DaUnresponsive => "da_unresponsive",
+            Self::NoReachableDa => "no_reachable_da",
+            Self::ProvisioningOverdue => "provisioning_overdue",
+            Self::ProvisioningFailed => "provisioning_failed",
+            Self::ProcessingFailed => "processing_failed",
+        }
+    }
+}
+
+/// A field of the *Verify your account* page (R22).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    /// The account profile (R7).
+    Account,
+    /// The profile's e-mail address (R11).
+    Email,
+    /// The contract number (R20).
+    ContractNumber,
+    /// The serial number (R20).
+    SerialNumber,
+}
+
+/// One thing that is wrong with a field (R27).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FieldError {
+    /// Which field.
+    pub field: Field,
+    /// What is wrong.
+    pub code: FieldErrorCode,
+}
+
+/// What can be wrong with a field; names as in the contract's section 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(
+    missing_docs,
+    reason = "the names say it; `view::texts` words each for the applicant"
+)]
+pub enum FieldErrorCode {
+    AccountNotFound,
+    AccountInactive,
+    AccountIncomplete,
+    EmailMissing,
+    EmailInvalid,
+    EmailPersonalDomain,
+    EmailUndeliverable,
+    ContractRequired,
+    ContractMalformed,
+    ContractNotAssociated,
+    ContractNotEntitled,
+    ContractInactive,
+    SerialRequired,
+    SerialMalformed,
+    SerialNotCovered,
+    AlreadyRegistered,
+    AlreadyRequested,
+}
+
+impl FieldErrorCode {
+    /// The field that the error is shown at.
+    pub const fn field(self) -> Field {
+        match self {
+            Self::AccountNotFound
+            | Self::AccountInactive
+            | Self::AccountIncomplete
+            | Self::AlreadyRegistered
+            | Self::AlreadyRequested => Field::Account,
+            Self::EmailMissing | Self::EmailInvalid | Self::EmailPersonalDomain | Self::EmailUndeliverable => {
+                Field::Email
+            }
+            Self::ContractRequired
+            | Self::ContractMalformed
+            | Self::ContractNotAssociated
+            | Self::ContractNotEntitled
+            | Self::ContractInactive => Field::ContractNumber,
+            Self::SerialRequired | Self::SerialMalformed | Self::SerialNotCovered => Field::SerialNumber,
+        }
+    }
+}
+
+impl From<FieldErrorCode> for FieldError {
+    fn from(code: FieldErrorCode) -> Self {
+        Self {
+            field: code.field(),
+            code,
+        }
+    }
+}
