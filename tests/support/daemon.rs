@@ -133,7 +133,6 @@ impl Builder {
 
 /// A daemon of the test's own with all it stands on. On a failing test its log's end is printed.
 // Fields are dropped in order: the daemon first, its servers next, the folder last.
-#[derive(Debug)]
 pub(crate) struct TestDaemon {
     process: Option<ChildProcess>,
     base_url: String,

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use super::child::{ChildProcess, PATIENCE, free_port, guarded_command};
 
-/// A `redis-server` on a loopback port; it ends with this value. It appends every write to its file, as production does.
+/// A `redis-server` on a loopback port; it ends with this value. It keeps nothing on disk:
+/// what the daemon needs of Redis, it must be able to lose.
 #[derive(Debug)]
 pub(crate) struct RedisServer {
     folder: TempDir,
@@ -40,11 +41,7 @@ impl RedisServer {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+        format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// `kill -9` of the server.
@@ -54,7 +51,7 @@ impl RedisServer {
         }
     }
 
-    /// Starts it again on the same port, with what its file holds.
+    /// Starts it again on the same port, empty.
     pub(crate) fn restart(&mut self) {
         self.kill();
         assert!(
@@ -77,14 +74,7 @@ impl RedisServer {
         let mut command = guarded_command(Path::new("redis-server"), None);
         command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
-            .args([
-                "--appendonly",
-                "yes",
-                "--appendfsync",
-                "everysec",
-                "--save",
-                "",
-            ])
+            .args(["--appendonly", "no", "--save", ""])
             .arg("--dir")
             .arg(self.folder.path())
             .stdin(Stdio::null())
