@@ -1,0 +1,34 @@
+# The commands of the project; `make` alone lists them. Each installs what it misses, asks no question, and says what it does.
+CARGO ?= cargo
+# Cargo's own variable wins, so that the demo runs what was built.
+CARGO_TARGET_DIR ?= target
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench fmt lint
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## build, and run the main job end to end on SQLite and a private redis-server
+	scripts/install-missing rustc build-tools redis
+	$(CARGO) build
+	"$(CARGO_TARGET_DIR)/debug/enrolld" demo
+
+test: ## everything that must pass: format, lints, tests on both databases, docs
+	scripts/install-missing rustc build-tools redis postgres cargo-nextest
+	$(MAKE) --no-print-directory lint
+	$(CARGO) nextest run --workspace
+	$(CARGO) test --doc --workspace
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace
+
+bench: ## the benchmarks (a redis-server of their own)
+	scripts/install-missing rustc build-tools redis
+	$(CARGO) bench --workspace
+
+fmt: ## format the sources
+	$(CARGO) fmt --all
+
+lint: ## check format and lints, warnings as errors
+	scripts/install-missing rustc build-tools
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings

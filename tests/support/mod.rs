@@ -1,0 +1,44 @@
+//! What whole-daemon tests stand on: servers of their own, a daemon of their own, its mails, and the events sent to it.
+//!
+//! Every server listens on a free loopback port, keeps its files in a folder of its own, and ends with the value that
+//! started it: on drop, on a panic, and (through `setpriv`) when the test process is killed.
+//!
+//! Start servers and daemons from the test's own thread: the kernel ends a guarded child with the *thread* that started it.
+
+pub(crate) mod child;
+#[expect(
+    dead_code,
+    reason = "the journeys of the daemon use what the harness does not"
+)]
+pub(crate) mod daemon;
+pub(crate) mod database;
+#[expect(dead_code, reason = "the journeys send what the harness does not")]
+pub(crate) mod events;
+pub(crate) mod mail;
+pub(crate) mod postgres;
+pub(crate) mod redis;
+pub(crate) mod smtp;
+
+/// Makes of each `async fn name(database: Database)` two tests, `sqlite::name` and `postgres::name`.
+macro_rules! for_each_database {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name($crate::support::database::Database::Sqlite).await;
+                }
+            )+
+        }
+
+        mod postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name($crate::support::database::Database::Postgres).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use for_each_database;
