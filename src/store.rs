@@ -1,0 +1,178 @@
+//! The database: the truth about registrations, jobs, mails and everything taken in.
+//!
+//! - Changes that belong together are a [`Transition`](transition::Transition): [`Store::commit`] hands it to a
+//!   committer, which writes those of many callers in one transaction ([`committer`]).
+//! - What is not part of a transition (intake, leases, signs of life, dispatch) is a function of its module here.
+//! - Reading goes through the entities.
+//!
+//! PostgreSQL and SQLite run the same statements; [`sql`] has the few words in which they differ.
+
+pub mod appointments;
+pub mod committer;
+pub mod daemons;
+pub mod entities;
+pub mod error;
+pub mod inbox;
+pub mod jobs;
+pub mod leases;
+pub mod links;
+pub mod mails;
+pub mod notices;
+pub mod registrations;
+mod sql;
+pub mod transition;
+
+use std::{path::Path, time::Duration};
+
+use chrono::{DateTime, Utc};
+use enrolld_migrations::Migrator;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, QueryResult,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+use sea_orm_migration::MigratorTrait;
+
+use self::{committer::Committers, error::StoreError};
+
+/// How long a statement may wait for a connection, and SQLite for its lock.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// The database. Cloning is cheap; all clones share connections and committers.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Takes writes. One connection on SQLite, which has one writer.
+    writer: DatabaseConnection,
+    /// Takes reads.
+    reader: DatabaseConnection,
+    committers: Committers,
+}
+
+impl Store {
+    /// Opens the database at `url` (`sqlite://PATH`, made when missing, or `postgres://…`), with at most `connections`
+    /// to it, and starts the committers.
+    ///
+    /// # Errors
+    /// When the URL cannot be used or the database cannot be reached.
+    pub async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
+        let (writer, reader) = if url.starts_with("sqlite:") {
+            make_folder(url)?;
+            (connect(url, 1).await?, connect(url, connections.max(2)).await?)
+        } else {
+            let pool = connect(url, connections).await?;
+            (pool.clone(), pool)
+        };
+        Ok(Self {
+            committers: Committers::start(&writer),
+            writer,
+            reader,
+        })
+    }
+
+    /// Carries out the migrations that are missing.
+    ///
+    /// # Errors
+    /// When one fails; it is rolled back on PostgreSQL.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(Migrator::up(&self.writer, None).await?)
+    }
+
+    /// How many migrations are still to be carried out.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn missing_migrations(&self) -> Result<usize, StoreError> {
+        Ok(Migrator::get_pending_migrations(&self.writer).await?.len())
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        Ok(self.reader.ping().await?)
+    }
+
+    /// The connection for the directory's tables, which have a module of their own.
+    pub fn connection(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// Begins a transaction that is going to write.
+    async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+        begin(&self.writer).await
+    }
+
+    fn backend(&self) -> DbBackend {
+        self.writer.get_database_backend()
+    }
+
+    /// Runs constant SQL that changes something, and tells how many rows it changed.
+    async fn execute(&self, sql: &str, values: impl IntoIterator<Item = Value> + Send) -> Result<u64, StoreError> {
+        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
+        Ok(self.writer.execute_raw(statement).await?.rows_affected())
+    }
+
+    /// Runs constant SQL that changes something, and reads what it returns.
+    async fn execute_returning(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value> + Send,
+    ) -> Result<Vec<QueryResult>, StoreError> {
+        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
+        Ok(self.writer.query_all_raw(statement).await?)
+    }
+}
+
+/// On SQLite `BEGIN IMMEDIATE`: a transaction that reads first and writes later could not get the lock any more.
+pub(crate) async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    Ok(connection.begin_with_options(options).await?)
+}
+
+async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, StoreError> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .acquire_timeout(WAIT)
+        .connect_timeout(WAIT)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(|sqlite| {
+            sqlite
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .busy_timeout(WAIT)
+                .pragma("wal_autocheckpoint", "4000")
+        })
+        // Generic plans: a batch's locks are taken in the order of its sorted rows only while plans are nested loops.
+        .map_sqlx_postgres_opts(|postgres| {
+            postgres.application_name("enrolld").options([("plan_cache_mode", "force_generic_plan")])
+        });
+    Ok(Database::connect(options).await?)
+}
+
+/// SQLite makes the file, not the folder.
+fn make_folder(url: &str) -> Result<(), StoreError> {
+    let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let path = Path::new(path.split('?').next().unwrap_or(path));
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
+            .map_err(|error| StoreError::refused(format!("cannot make the folder {}: {error}", folder.display()))),
+        _ => Ok(()),
+    }
+}
+
+/// A moment as the database keeps it.
+pub(crate) fn milliseconds(at: DateTime<Utc>) -> i64 {
+    at.timestamp_millis()
+}
+
+/// A moment as the database kept it.
+pub(crate) fn moment(ms: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(ms).unwrap_or_default()
+}

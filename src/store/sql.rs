@@ -1,0 +1,54 @@
+//! The few words in which PostgreSQL and SQLite differ, and sets of rows as one parameter.
+//!
+//! A batch is given to a statement as one JSON array, so that its text never varies with the size of the batch and
+//! stays in the statement caches.
+
+use sea_orm::DbBackend;
+
+/// The type of a column of [`rows`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Column {
+    Text(&'static str),
+    Integer(&'static str),
+    Boolean(&'static str),
+}
+
+/// `(…) AS r`: the parameter `$1`, a JSON array of objects, as rows of `columns`.
+pub(super) fn rows(backend: DbBackend, columns: &[Column]) -> String {
+    match backend {
+        DbBackend::Postgres => {
+            let list = columns.iter().map(|column| match column {
+                Column::Text(name) => format!("{name} TEXT"),
+                Column::Integer(name) => format!("{name} BIGINT"),
+                Column::Boolean(name) => format!("{name} BOOLEAN"),
+            });
+            let list: Vec<_> = list.collect();
+            format!("jsonb_to_recordset(CAST($1 AS TEXT)::jsonb) AS r({})", list.join(", "))
+        }
+        _ => {
+            let list = columns.iter().map(|column| match column {
+                Column::Text(name) | Column::Integer(name) | Column::Boolean(name) => {
+                    format!("value ->> '{name}' AS {name}")
+                }
+            });
+            let list: Vec<_> = list.collect();
+            format!("(SELECT {} FROM json_each($1)) AS r", list.join(", "))
+        }
+    }
+}
+
+/// Locks the rows of table `alias` that a select returns until the transaction ends. SQLite has one writer anyway.
+pub(super) const fn for_update(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Postgres => " FOR UPDATE OF t",
+        _ => "",
+    }
+}
+
+/// As [`for_update`], leaving out what others have locked.
+pub(super) const fn for_update_skip_locked(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Postgres => " FOR UPDATE SKIP LOCKED",
+        _ => "",
+    }
+}

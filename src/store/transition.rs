@@ -1,0 +1,271 @@
+//! A transition: everything that changes with one decision, written whole or not at all.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Everything that changes with one decision. Each part that carries an expectation is a guard: the transition is written
+/// only if all of them hold at the moment of the commit.
+#[derive(Debug, Clone, Default)]
+pub struct Transition {
+    /// The registration's next version.
+    pub registration: Option<RegistrationWrite>,
+    /// Guard: nobody has changed who is DA in the tree since the facts were gathered.
+    pub tree: Option<TreeGuard>,
+    /// Guard and change: the job that led here is in the run expected.
+    pub job: Option<JobWrite>,
+    /// Guard and change: the event that led here waits in the inbox, and no event with its key has been applied.
+    pub inbox: Option<InboxWrite>,
+    /// New jobs.
+    pub jobs: Vec<NewJob>,
+    /// New mail records.
+    pub mails: Vec<NewMail>,
+    /// New links.
+    pub links: Vec<NewLink>,
+    /// New appointments.
+    pub appointments: Vec<NewAppointment>,
+    /// New grants.
+    pub grants: Vec<NewGrant>,
+    /// Change of the mail that a job has sent, or not.
+    pub mail: Option<MailWrite>,
+}
+
+/// A registration's next version. Guard: the stored version is the one before, or there is none if this is the first.
+#[derive(Debug, Clone, Serialize)]
+pub struct RegistrationWrite {
+    /// The registration's id.
+    pub id: String,
+    /// Whose it is.
+    pub account_id: String,
+    /// The state's name.
+    pub state: &'static str,
+    /// The new version; the stored one must be one less.
+    pub version: i64,
+    /// The step; jobs that belong to an earlier one are cancelled.
+    pub step: i64,
+    /// The root of the site's tree, once known.
+    pub root_id: Option<String>,
+    /// When the state began.
+    pub since_ms: i64,
+    /// When it was taken in.
+    pub created_ms: i64,
+    /// The whole registration as JSON.
+    pub data: String,
+    /// Time of the timeline's entry.
+    pub at_ms: i64,
+    /// Event of the timeline's entry.
+    pub event: &'static str,
+    /// Actor of the timeline's entry.
+    pub actor: String,
+    /// Detail of the timeline's entry, as JSON.
+    pub detail: String,
+    /// Tells after a lost connection whether this very write came through.
+    pub token: Uuid,
+    /// The event that goes out, as JSON.
+    pub notice: String,
+}
+
+/// See [`Transition::tree`].
+#[derive(Debug, Clone, Serialize)]
+pub struct TreeGuard {
+    /// The root's id.
+    pub root_id: String,
+    /// The epoch under which the facts were gathered.
+    pub epoch: i64,
+    /// Whether the transition changes who is DA, and so must raise the epoch.
+    pub raises: bool,
+}
+
+/// A job's row after its run, or at its start. Guard: `run_no` is the stored one, and the job is `queued` or `running`.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobWrite {
+    /// The job.
+    pub id: Uuid,
+    /// The run that this is.
+    pub run_no: i64,
+    /// The new state's name.
+    pub state: &'static str,
+    /// Attempts spent.
+    pub attempts: i64,
+    /// Tries in a row that did not succeed, attempts and outages together.
+    pub failures: i64,
+    /// Runs that ended their daemon.
+    pub crashes: i64,
+    /// When it is due.
+    pub run_at_ms: i64,
+    /// When its present run started.
+    pub started_ms: Option<i64>,
+    /// When it ended for good.
+    pub finished_ms: Option<i64>,
+    /// The daemon that runs it, or ran it last.
+    pub daemon_id: Option<String>,
+    /// The class of the last error.
+    pub error_class: Option<String>,
+    /// The last error.
+    pub error: Option<String>,
+    /// How it came out, where that is worth a word.
+    pub note: Option<String>,
+}
+
+/// The end of an event's wait in the inbox.
+#[derive(Debug, Clone, Serialize)]
+pub struct InboxWrite {
+    /// The event's number.
+    pub seq: i64,
+    /// First half of the idempotency key.
+    pub source: String,
+    /// Second half of the idempotency key.
+    pub event_id: String,
+    /// When it was applied.
+    pub done_ms: i64,
+    /// The name of the lease under which it is applied.
+    pub lease: String,
+    /// Guard: the lease still has this epoch.
+    pub lease_epoch: i64,
+}
+
+/// A new job.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewJob {
+    /// Its id.
+    pub id: Uuid,
+    /// Its kind's name.
+    pub kind: &'static str,
+    /// Its registration.
+    pub registration_id: String,
+    /// The step it was made at.
+    pub step: i64,
+    /// Whether it belongs to that step and is cancelled with it.
+    pub step_bound: bool,
+    /// `queued` if it is due now, else `scheduled`.
+    pub state: &'static str,
+    /// 1 if it is queued, else 0: raised with every dispatch.
+    pub run_no: i64,
+    /// When it is due.
+    pub run_at_ms: i64,
+    /// When it was queued.
+    pub queued_ms: Option<i64>,
+    /// When it was made.
+    pub created_ms: i64,
+}
+
+/// A new mail record; the job of the same id sends it.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewMail {
+    /// Its id, also that of its job and the left part of its Message-ID.
+    pub id: Uuid,
+    /// Its kind's name.
+    pub kind: &'static str,
+    /// Its registration.
+    pub registration_id: String,
+    /// The step it was made at.
+    pub step: i64,
+    /// Whom it goes to, as JSON.
+    pub recipient: String,
+    /// When it was made.
+    pub created_ms: i64,
+}
+
+/// What became of a mail.
+#[derive(Debug, Clone, Serialize)]
+pub struct MailWrite {
+    /// The mail.
+    pub id: Uuid,
+    /// `sent`, `skipped` or `failed`.
+    pub state: &'static str,
+    /// Where it went.
+    pub address: Option<String>,
+    /// In which language.
+    pub locale: Option<&'static str>,
+    /// Under which subject.
+    pub subject: Option<String>,
+    /// Why it was skipped or failed.
+    pub note: Option<String>,
+    /// When it was sent.
+    pub sent_ms: Option<i64>,
+}
+
+/// A new link (D7).
+#[derive(Debug, Clone, Serialize)]
+pub struct NewLink {
+    /// Its id.
+    pub id: Uuid,
+    /// Its registration.
+    pub registration_id: String,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// 256 random bits, in hexadecimal digits.
+    pub nonce: String,
+    /// Which key the token is derived under.
+    pub key_id: String,
+    /// SHA-256 of the token, in hexadecimal digits.
+    pub token_digest: String,
+    /// When it expires.
+    pub valid_until_ms: i64,
+    /// When it was made.
+    pub created_ms: i64,
+}
+
+/// A new appointment as DA.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewAppointment {
+    /// Its id.
+    pub id: Uuid,
+    /// Whom.
+    pub account_id: String,
+    /// Of what.
+    pub organization_id: String,
+    /// By which registration.
+    pub registration_id: String,
+    /// When.
+    pub appointed_ms: i64,
+}
+
+/// New access.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewGrant {
+    /// Its id.
+    pub id: Uuid,
+    /// By which registration.
+    pub registration_id: String,
+    /// To whom.
+    pub account_id: String,
+    /// Where it holds.
+    pub organization_id: String,
+    /// What, by the name that targets are given.
+    pub access: &'static str,
+    /// When.
+    pub granted_ms: i64,
+}
+
+/// What became of a transition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is written.
+    Applied,
+    /// A guard did not hold; nothing is written.
+    Stale(Guard),
+}
+
+/// The guard that did not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// The registration has another version: load it and decide again.
+    Registration,
+    /// The tree has another epoch: gather the facts and decide again.
+    Tree,
+    /// The job is in another run, or ended: drop this one.
+    Job,
+    /// The event does not wait any more: drop it.
+    Inbox,
+    /// An event with the same key has been applied.
+    Duplicate,
+    /// The lease has another holder: stop.
+    Lease,
+}
+
+impl Transition {
+    /// The key by which transitions are kept apart: two of one registration never share a batch.
+    pub(super) fn registration_id(&self) -> Option<&str> {
+        self.registration.as_ref().map(|write| write.id.as_str())
+    }
+}
