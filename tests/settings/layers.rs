@@ -1,0 +1,206 @@
+//! Defaults, file and environment, and the values that come of them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use enrolld::settings::{DatabaseUrl, Settings, Source};
+use secrecy::ExposeSecret;
+
+use super::{SENTINEL, described, valid};
+
+#[test]
+fn the_environment_comes_before_the_file_and_the_file_before_the_defaults() {
+    let file = "redis.prefix = 'of-file'\nintake.batch = 5\nda_response.reminders = ['1h']";
+    let settings = valid(
+        file,
+        &[
+            ("ENROLLD__REDIS__PREFIX", "of-env"),
+            ("ENROLLD__DA_RESPONSE__REMINDERS", "48h, 24h"),
+            ("ENROLLD__REDIS__REQUIRE_DURABLE", "TRUE"),
+            ("ENROLLD__WORKERS__DA_ROUTING__CONCURRENCY", "3"),
+            ("ENROLLD_LOG", "not ours"),
+            ("PATH", "/bin"),
+        ],
+    );
+    assert_eq!(settings.redis.prefix, "of-env");
+    assert_eq!(settings.intake.batch, 5);
+    assert_eq!(
+        settings.da_response.reminders,
+        [Duration::from_hours(24), Duration::from_hours(48)]
+    );
+    assert!(settings.redis.require_durable);
+    assert_eq!(settings.workers.get("da_routing").unwrap().concurrency, 3);
+    assert_eq!(settings.workers.verification.concurrency, 8);
+    let shown = described(&settings);
+    assert_eq!(shown["redis.prefix"], ("\"of-env\"", &Source::Environment));
+    assert_eq!(
+        shown["intake.batch"],
+        ("5", &Source::File("enrolld.toml".into()))
+    );
+    assert_eq!(shown["log.filter"], ("\"info\"", &Source::Default));
+}
+
+#[test]
+fn an_empty_variable_takes_away_what_the_file_sets() {
+    let file = format!(
+        "redis.url = 'redis://h/'\nhttp.api_token = '{SENTINEL}'\nterms.reminders = ['1h']"
+    );
+    let settings = valid(
+        &file,
+        &[
+            ("ENROLLD__REDIS__URL", ""),
+            ("ENROLLD__HTTP__API_TOKEN", ""),
+            ("ENROLLD__TERMS__REMINDERS", ""),
+        ],
+    );
+    assert!(
+        settings.redis.url.is_none()
+            && settings.http.api_token.is_none()
+            && settings.terms.reminders.is_empty()
+    );
+}
+
+#[test]
+fn targets_come_from_the_file_and_their_tokens_from_the_environment() {
+    let file = "[[provisioning.targets]]\nname = 'a'\nurl = 'https://a.example/api/'\n[[provisioning.targets]]\nname = 'b'\nurl = 'http://127.0.0.1:1/'";
+    let settings = valid(
+        file,
+        &[("ENROLLD__PROVISIONING__TARGETS__1__TOKEN", SENTINEL)],
+    );
+    let [a, b] = settings.provisioning.targets.as_slice() else {
+        panic!("{:?}", settings.provisioning)
+    };
+    assert!(a.token.is_none() && a.name == "a" && b.name == "b");
+    assert_eq!(b.token.as_ref().unwrap().expose_secret(), SENTINEL);
+
+    let settings = valid(
+        "",
+        &[
+            ("ENROLLD__PROVISIONING__TARGETS__0__NAME", "a"),
+            (
+                "ENROLLD__PROVISIONING__TARGETS__0__URL",
+                "https://a.example",
+            ),
+        ],
+    );
+    assert_eq!(settings.provisioning.targets.len(), 1);
+}
+
+#[test]
+fn link_keys_are_a_list_or_a_text() {
+    let (new, old) = ("n".repeat(32), "o".repeat(32));
+    for file in [
+        format!("security.link_key = '{new},{old}'"),
+        format!("security.link_key = ['{new}', '{old}']"),
+    ] {
+        let keys = valid(&file, &[]).security.link_keys;
+        assert_eq!(
+            keys.iter()
+                .map(ExposeSecret::expose_secret)
+                .collect::<Vec<_>>(),
+            [&new, &old]
+        );
+    }
+}
+
+#[test]
+fn database_urls() {
+    for (url, path) in [
+        ("sqlite:///var/x.db", "/var/x.db"),
+        ("sqlite://x.db?mode=rwc", "x.db"),
+    ] {
+        let settings = valid(&format!("database.url = '{url}'"), &[]);
+        assert!(
+            matches!(&settings.database.url, DatabaseUrl::Sqlite(found) if found == Path::new(path)),
+            "{url}"
+        );
+    }
+    for url in ["postgres://u:p@h/d", "postgresql:///d?host=/run/postgresql"] {
+        let settings = valid(&format!("database.url = '{url}'"), &[]);
+        assert!(
+            matches!(&settings.database.url, DatabaseUrl::Postgres(found) if found.expose() == url),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn links_stand_below_the_public_url() {
+    for (url, link) in [
+        ("https://a.example", "https://a.example/verify/t"),
+        (
+            "https://a.example/enrolld/",
+            "https://a.example/enrolld/verify/t",
+        ),
+    ] {
+        assert_eq!(
+            valid(&format!("http.public_url = '{url}'"), &[])
+                .http
+                .link("/verify/t"),
+            link
+        );
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = |path: &Path| Settings::load(Some(path), std::iter::empty());
+    let path = dir.path().join("none.toml");
+    let shown = load(&path).unwrap_err().to_string();
+    assert!(
+        shown.contains(&format!("{}: does not exist", path.display())),
+        "{shown}"
+    );
+    assert!(
+        load(dir.path())
+            .unwrap_err()
+            .to_string()
+            .contains("is a folder")
+    );
+
+    for (name, bytes, expected) in [
+        ("binary.toml", vec![0xff, 0xfe], "is not valid UTF-8"),
+        (
+            "large.toml",
+            vec![b'#'; 1024 * 1024 + 1],
+            "larger than 1 MiB",
+        ),
+    ] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let shown = load(&path).unwrap_err().to_string();
+        assert!(shown.contains(expected), "{shown}");
+    }
+
+    let path = dir.path().join("good.toml");
+    std::fs::write(&path, "intake.batch = 7").unwrap();
+    let settings = load(&path).unwrap();
+    assert_eq!(settings.intake.batch, 7);
+    assert_eq!(described(&settings)["intake.batch"].1, &Source::File(path));
+}
+
+#[test]
+fn what_is_legal_but_hardly_meant_is_a_warning() {
+    let warnings = |file: &str| valid(file, &[]).warnings.join("\n");
+    assert!(warnings("da_response.timeout = '24h'").contains("da_response.reminders has 2days"));
+    assert!(
+        warnings("http.public_url = 'http://a.example'")
+            .starts_with("http.public_url is http://a.example/")
+    );
+    assert!(warnings("applicant.expiry = '1h'").starts_with("applicant.reminder (7days)"));
+    let beyond = format!("http.bind = '0.0.0.0:80'\nhttp.api_token = '{SENTINEL}'");
+    assert!(warnings(&beyond).starts_with("http.bind is 0.0.0.0:80"));
+    let smtp = "[mail]\ntransport = 'smtp'\nsmtp.url = 'smtp://u:pw-hidden@mail.example'";
+    let shown = warnings(smtp);
+    assert!(
+        shown.contains("smtp://u:***@mail.example") && shown.contains("open on this machine only"),
+        "{shown}"
+    );
+    assert!(
+        !warnings(
+            "[mail]\ntransport = 'smtp'\nsmtp.url = 'smtp://127.0.0.1:25'\nsmtp.timeout='31s'"
+        )
+        .contains("unencrypted")
+    );
+}
