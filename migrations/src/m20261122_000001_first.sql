@@ -114,10 +114,12 @@ CREATE TABLE organization_roots (
     epoch BIGINT NOT NULL
 );
 
--- Events taken in, in the order of the stream. (source, event_id) is the idempotency key of the applied ones.
+-- Events taken in, in the order of the stream. An entry that is read again is known by its number and its key together:
+-- numbers alone could come again when Redis is replaced.
+-- (source, event_id) is the idempotency key of the applied ones.
 CREATE TABLE inbox (
     seq {identity},
-    entry TEXT NOT NULL UNIQUE,
+    entry TEXT NOT NULL,
     source TEXT NOT NULL,
     event_id TEXT NOT NULL,
     subject TEXT NOT NULL,
@@ -126,7 +128,8 @@ CREATE TABLE inbox (
     state TEXT NOT NULL,
     crashes BIGINT NOT NULL,
     received_ms BIGINT NOT NULL,
-    done_ms BIGINT
+    done_ms BIGINT,
+    UNIQUE (entry, source, event_id)
 );
 CREATE UNIQUE INDEX inbox_applied ON inbox (source, event_id) WHERE state = 'applied';
 CREATE INDEX inbox_waiting ON inbox (seq) WHERE state = 'waiting';
@@ -135,7 +138,7 @@ CREATE INDEX inbox_done ON inbox (done_ms) WHERE done_ms IS NOT NULL;
 -- Refused events, until they are discarded.
 CREATE TABLE refused (
     seq {identity},
-    entry TEXT NOT NULL UNIQUE,
+    entry TEXT NOT NULL,
     type TEXT,
     subject TEXT,
     event {bytes} NOT NULL,
@@ -144,6 +147,7 @@ CREATE TABLE refused (
     refused_ms BIGINT NOT NULL,
     announced_ms BIGINT
 );
+CREATE INDEX refused_entry ON refused (entry);
 CREATE INDEX refused_unannounced ON refused (seq) WHERE announced_ms IS NULL;
 
 -- Events that go out; deleted once they are in the stream.

@@ -13,6 +13,14 @@ pub(super) enum Column {
     Boolean(&'static str),
 }
 
+impl Column {
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Text(name) | Self::Integer(name) | Self::Boolean(name) => name,
+        }
+    }
+}
+
 /// `(…) AS r`: the parameter `$1`, a JSON array of objects, as rows of `columns`.
 pub(super) fn rows(backend: DbBackend, columns: &[Column]) -> String {
     match backend {
@@ -26,11 +34,7 @@ pub(super) fn rows(backend: DbBackend, columns: &[Column]) -> String {
             format!("jsonb_to_recordset(CAST($1 AS TEXT)::jsonb) AS r({})", list.join(", "))
         }
         _ => {
-            let list = columns.iter().map(|column| match column {
-                Column::Text(name) | Column::Integer(name) | Column::Boolean(name) => {
-                    format!("value ->> '{name}' AS {name}")
-                }
-            });
+            let list = columns.iter().map(|column| format!("value ->> '{0}' AS {0}", column.name()));
             let list: Vec<_> = list.collect();
             format!("(SELECT {} FROM json_each($1)) AS r", list.join(", "))
         }

@@ -1,0 +1,213 @@
+//! Group commit: concurrent callers hand in transitions, a committer writes those that have gathered in one transaction.
+//!
+//! Nothing waits for a batch to fill: while one commits, the next gathers. So an idle database answers as fast as without
+//! batches, and a busy one does the work of many commits in one.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Store,
+    batch::{self, Statements},
+    error::StoreError,
+    transition::{Transition, Verdict},
+};
+
+/// Most transitions in one transaction: more gains nothing (ARCHITECTURE, "Group commit").
+const MAX_BATCH: usize = 64;
+
+/// Transitions that may wait for a committer before callers wait to hand theirs in.
+const QUEUE: usize = 1024;
+
+/// Tries of a batch that other transactions stand in the way of.
+const CONFLICT_TRIES: u32 = 10;
+
+/// Waits between tries while the database is away: from the first, doubling, to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+type Answer = Result<Verdict, StoreError>;
+
+/// A transition on its way, and whom to answer.
+struct Submission {
+    transition: Arc<Transition>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The committers of a store: two on PostgreSQL, one on SQLite, which has one writer.
+#[derive(Debug, Clone)]
+pub(super) struct Committers {
+    queues: Arc<[mpsc::Sender<Submission>]>,
+}
+
+impl Committers {
+    /// Starts the tasks; they end when the last clone of the store is gone.
+    pub(super) fn start(connection: &DatabaseConnection) -> Self {
+        let backend = connection.get_database_backend();
+        let number = if backend == DbBackend::Postgres { 2 } else { 1 };
+        let start = |_| {
+            let (sender, receiver) = mpsc::channel(QUEUE);
+            let committer = Committer {
+                connection: connection.clone(),
+                statements: Statements::new(backend),
+                deferred: VecDeque::new(),
+            };
+            tokio::spawn(committer.run(receiver));
+            sender
+        };
+        Self { queues: (0..number).map(start).collect() }
+    }
+
+    /// Transitions of one registration go to one committer.
+    fn queue_of(&self, transition: &Transition) -> &mpsc::Sender<Submission> {
+        let mut hasher = DefaultHasher::new();
+        match (transition.registration_id(), &transition.job) {
+            (Some(registration), _) => registration.hash(&mut hasher),
+            (None, Some(job)) => job.id.hash(&mut hasher),
+            (None, None) => {}
+        }
+        let number = hasher.finish() % self.queues.len() as u64;
+        &self.queues[usize::try_from(number).unwrap_or_default()]
+    }
+}
+
+impl Store {
+    /// Writes `transition`, or nothing of it. While the database is away this waits, and goes on by itself; after a lost
+    /// connection it finds out whether the commit had come through.
+    ///
+    /// # Errors
+    /// Only what trying again does not mend: the database refuses the transition, or the store is closed.
+    pub async fn commit(&self, transition: Transition) -> Result<Verdict, StoreError> {
+        let transition = Arc::new(transition);
+        let mut wait = FIRST_WAIT;
+        loop {
+            let (answer, verdict) = oneshot::channel();
+            let submission = Submission { transition: Arc::clone(&transition), answer };
+            let closed = || StoreError::refused("the store is closed");
+            self.committers.queue_of(&transition).send(submission).await.map_err(|_| closed())?;
+            match verdict.await.map_err(|_| closed())? {
+                Err(error) if error.is_temporary() => {
+                    tracing::warn!(%error, "a commit waits for the database");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                verdict => return verdict,
+            }
+        }
+    }
+}
+
+struct Committer {
+    connection: DatabaseConnection,
+    statements: Statements,
+    /// What could not share a batch with what went before it.
+    deferred: VecDeque<Submission>,
+}
+
+impl Committer {
+    async fn run(mut self, mut queue: mpsc::Receiver<Submission>) {
+        let mut received = Vec::with_capacity(MAX_BATCH);
+        loop {
+            let free = MAX_BATCH.saturating_sub(self.deferred.len());
+            if self.deferred.is_empty() {
+                if queue.recv_many(&mut received, free).await == 0 {
+                    return;
+                }
+            } else {
+                while received.len() < free
+                    && let Ok(submission) = queue.try_recv()
+                {
+                    received.push(submission);
+                }
+            }
+            self.deferred.extend(received.drain(..));
+            let batch = self.next_batch();
+            self.commit(batch).await;
+        }
+    }
+
+    /// Takes what can share a transaction: no two of one registration, none beside one that rests on the same tree.
+    fn next_batch(&mut self) -> Vec<Submission> {
+        let mut registrations = HashSet::new();
+        let mut trees = HashSet::new();
+        let mut jobs = HashSet::new();
+        let mut batch = Vec::with_capacity(self.deferred.len());
+        let mut later = VecDeque::new();
+        for submission in self.deferred.drain(..) {
+            let transition = &submission.transition;
+            let registration = transition.registration_id().map(str::to_owned);
+            let tree = transition.tree.as_ref().map(|tree| tree.root_id.clone());
+            let job = transition.job.as_ref().map(|job| job.id);
+            let clashes = registration.as_ref().is_some_and(|id| registrations.contains(id))
+                || tree.as_ref().is_some_and(|id| trees.contains(id))
+                || job.is_some_and(|id| jobs.contains(&id));
+            // What is put off still holds its place: a later one of the same registration must not overtake it.
+            registrations.extend(registration);
+            trees.extend(tree);
+            jobs.extend(job);
+            if clashes {
+                later.push_back(submission);
+            } else {
+                batch.push(submission);
+            }
+        }
+        self.deferred = later;
+        batch
+    }
+
+    /// Commits a batch and answers everybody in it. A refusal is the fault of one of them: halves are tried until it is
+    /// found, so that it fails alone.
+    async fn commit(&self, batch: Vec<Submission>) {
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            match self.try_commit(&part).await {
+                Ok(verdicts) => {
+                    for (submission, verdict) in part.into_iter().zip(verdicts) {
+                        // A caller that has gone away does not need the answer.
+                        let _ = submission.answer.send(Ok(verdict));
+                    }
+                }
+                Err(StoreError::Refused(message)) if part.len() > 1 => {
+                    tracing::debug!(message, size = part.len(), "a batch was refused; looking for the one at fault");
+                    let second = part.split_off(part.len() / 2);
+                    parts.push(second);
+                    parts.push(part);
+                }
+                Err(error) => {
+                    for submission in part {
+                        let _ = submission.answer.send(Err(error.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn try_commit(&self, batch: &[Submission]) -> Result<Vec<Verdict>, StoreError> {
+        let transitions: Vec<&Transition> = batch.iter().map(|submission| &*submission.transition).collect();
+        let mut tries = 1;
+        loop {
+            match self.commit_once(&transitions).await {
+                Err(StoreError::Conflict(message)) if tries < CONFLICT_TRIES => {
+                    tracing::debug!(message, tries, "a batch is tried again");
+                    tries += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn commit_once(&self, transitions: &[&Transition]) -> Result<Vec<Verdict>, StoreError> {
+        let transaction = super::begin(&self.connection).await?;
+        // On an error the transaction is dropped, and with it rolled back.
+        let verdicts = batch::write(&transaction, &self.statements, transitions).await?;
+        transaction.commit().await?;
+        Ok(verdicts)
+    }
+}

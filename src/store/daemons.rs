@@ -1,0 +1,70 @@
+//! The daemons and their signs of life.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+
+use super::{Store, entities::daemon, error::StoreError, milliseconds};
+
+/// A daemon as it announces itself.
+#[derive(Debug, Clone)]
+pub struct Daemon {
+    /// Made new at each start; also its consumer name in the streams.
+    pub id: String,
+    /// The machine's name.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+}
+
+impl Store {
+    /// Gives a sign of life; the first one announces the daemon.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn heartbeat(&self, daemon: &Daemon, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let sql = "INSERT INTO daemons (id, host, pid, version, started_ms, heartbeat_ms) \
+                   VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (id) DO UPDATE SET heartbeat_ms = $5";
+        let values = [
+            daemon.id.as_str().into(),
+            daemon.host.as_str().into(),
+            i64::from(daemon.pid).into(),
+            env!("CARGO_PKG_VERSION").into(),
+            milliseconds(now).into(),
+        ];
+        self.execute(sql, values).await?;
+        Ok(())
+    }
+
+    /// Says that the daemon has stopped: nobody needs to wait for its silence.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn stopped(&self, id: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let sql = "UPDATE daemons SET stopped_ms = $2 WHERE id = $1";
+        self.execute(sql, [id.into(), milliseconds(now).into()]).await?;
+        Ok(())
+    }
+
+    /// The ids of the daemons that have given a sign of life since `silent_since`.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn live_daemons(&self, silent_since: DateTime<Utc>) -> Result<HashSet<String>, StoreError> {
+        let rows = daemon::Entity::find()
+            .filter(daemon::Column::StoppedMs.is_null())
+            .filter(daemon::Column::HeartbeatMs.gte(milliseconds(silent_since)))
+            .all(&self.reader)
+            .await?;
+        Ok(rows.into_iter().map(|row| row.id).collect())
+    }
+
+    /// All daemons known, the newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn daemons(&self) -> Result<Vec<daemon::Model>, StoreError> {
+        Ok(daemon::Entity::find().order_by_desc(daemon::Column::StartedMs).all(&self.reader).await?)
+    }
+}

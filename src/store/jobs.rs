@@ -1,0 +1,144 @@
+//! Jobs: what is due, what is lost, what ended, and who runs what.
+
+use chrono::{DateTime, Utc};
+use enrolld_jobs::job::JobKind;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::{Store, entities::job, error::StoreError, milliseconds, sql::for_update_skip_locked};
+use crate::queue::JobRef;
+
+/// Which jobs are listed.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this kind.
+    pub kind: Option<JobKind>,
+    /// Only those in this state.
+    pub state: Option<String>,
+    /// Only of this registration.
+    pub registration_id: Option<String>,
+    /// At most so many, newest first.
+    pub limit: u64,
+}
+
+impl Store {
+    /// The job.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn job(&self, id: Uuid) -> Result<Option<job::Model>, StoreError> {
+        Ok(job::Entity::find_by_id(id.to_string()).one(&self.reader).await?)
+    }
+
+    /// Jobs, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn jobs(&self, filter: &Filter) -> Result<Vec<job::Model>, StoreError> {
+        let mut query = job::Entity::find();
+        if let Some(kind) = filter.kind {
+            query = query.filter(job::Column::Kind.eq(kind.as_str()));
+        }
+        if let Some(state) = &filter.state {
+            query = query.filter(job::Column::State.eq(state.as_str()));
+        }
+        if let Some(registration) = &filter.registration_id {
+            query = query.filter(job::Column::RegistrationId.eq(registration.as_str()));
+        }
+        let query = query.order_by_desc(job::Column::CreatedMs).order_by_desc(job::Column::Id);
+        Ok(query.limit(filter.limit).all(&self.reader).await?)
+    }
+
+    /// Marks at most `limit` jobs that are due as queued, each with its next run number, and returns them. No two daemons
+    /// get the same one.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn take_due(&self, now: DateTime<Utc>, limit: u64) -> Result<Vec<(JobKind, JobRef)>, StoreError> {
+        let sql = format!(
+            "UPDATE jobs SET state = 'queued', run_no = run_no + 1, queued_ms = $1, daemon_id = NULL WHERE id IN \
+             (SELECT id FROM jobs WHERE state IN ('scheduled', 'retrying') AND run_at_ms <= $1 \
+             ORDER BY run_at_ms LIMIT $2{}) RETURNING id, kind, run_no",
+            for_update_skip_locked(self.backend())
+        );
+        let values = [milliseconds(now).into(), limit.cast_signed().into()];
+        references(&self.execute_returning(&sql, values).await?)
+    }
+
+    /// Jobs of `kind` that have been queued since before `before`: where they are not in their stream any more they are
+    /// lost, and must be added again. They count as queued `now`, so that they are not found again at once.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn take_queued_before(
+        &self,
+        kind: JobKind,
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+        limit: u64,
+    ) -> Result<Vec<(JobKind, JobRef)>, StoreError> {
+        let sql = format!(
+            "UPDATE jobs SET queued_ms = $1 WHERE id IN \
+             (SELECT id FROM jobs WHERE kind = $2 AND state = 'queued' AND queued_ms < $3 \
+             ORDER BY queued_ms LIMIT $4{}) RETURNING id, kind, run_no",
+            for_update_skip_locked(self.backend())
+        );
+        let values = [
+            milliseconds(now).into(),
+            kind.as_str().into(),
+            milliseconds(before).into(),
+            limit.cast_signed().into(),
+        ];
+        references(&self.execute_returning(&sql, values).await?)
+    }
+
+    /// Notes, before a job of a daemon that is gone runs again, that it may have been its end. Returns how many times that
+    /// has happened.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn note_crash(&self, job: JobRef) -> Result<i64, StoreError> {
+        let sql = "UPDATE jobs SET crashes = crashes + 1 WHERE id = $1 AND run_no = $2 \
+                   AND state IN ('queued', 'running') RETURNING crashes";
+        let values = [job.id.to_string().into(), i64::from(job.run_no).into()];
+        let rows = self.execute_returning(sql, values).await?;
+        rows.first().map_or(Ok(0), |row| Ok(row.try_get("", "crashes")?))
+    }
+
+    /// Jobs that were running on daemons which are gone: at most `limit`, made due again. Their entries may be lost with
+    /// Redis, or be claimed as well; the next run number tells the two apart.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn take_abandoned(
+        &self,
+        silent_since: DateTime<Utc>,
+        now: DateTime<Utc>,
+        limit: u64,
+    ) -> Result<u64, StoreError> {
+        let sql = format!(
+            "UPDATE jobs SET state = 'retrying', run_at_ms = $1, crashes = crashes + 1 WHERE id IN \
+             (SELECT id FROM jobs WHERE state = 'running' AND started_ms < $2 AND daemon_id NOT IN \
+             (SELECT d.id FROM daemons d WHERE d.stopped_ms IS NULL AND d.heartbeat_ms >= $2) \
+             LIMIT $3{})",
+            for_update_skip_locked(self.backend())
+        );
+        let values =
+            [milliseconds(now).into(), milliseconds(silent_since).into(), limit.cast_signed().into()];
+        self.execute(&sql, values).await
+    }
+}
+
+fn references(rows: &[sea_orm::QueryResult]) -> Result<Vec<(JobKind, JobRef)>, StoreError> {
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (id, kind, run_no): (String, String, i64) =
+            (row.try_get("", "id")?, row.try_get("", "kind")?, row.try_get("", "run_no")?);
+        match (JobKind::from_name(&kind), Uuid::parse_str(&id), u32::try_from(run_no)) {
+            (Some(kind), Ok(id), Ok(run_no)) => found.push((kind, JobRef { id, run_no })),
+            // A later release's, running beside this one: its own daemons find it with their audit.
+            _ => tracing::warn!(id, kind, "a job of a kind that this release does not know is left alone"),
+        }
+    }
+    Ok(found)
+}

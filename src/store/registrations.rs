@@ -1,0 +1,86 @@
+//! Reading registrations and their history.
+
+use enrolld_jobs::{
+    registration::{Registration, StateName},
+    values::{AccountId, RegistrationId},
+    view::TimelineLine,
+};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::{
+    Store,
+    entities::{registration, timeline},
+    error::StoreError,
+    moment,
+};
+
+/// Which registrations are listed.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only this account's.
+    pub account_id: Option<AccountId>,
+    /// Only those in this state.
+    pub state: Option<StateName>,
+    /// At most so many, newest first.
+    pub limit: u64,
+}
+
+impl Store {
+    /// The registration, as it is now.
+    ///
+    /// # Errors
+    /// When the database cannot be asked, or the row was written by a release that this one does not know.
+    pub async fn registration(&self, id: &RegistrationId) -> Result<Option<Registration>, StoreError> {
+        let row = registration::Entity::find_by_id(id.as_str()).one(&self.reader).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Registrations, newest first.
+    ///
+    /// # Errors
+    /// As [`Store::registration`].
+    pub async fn registrations(&self, filter: &Filter) -> Result<Vec<Registration>, StoreError> {
+        let mut query = registration::Entity::find();
+        if let Some(account) = &filter.account_id {
+            query = query.filter(registration::Column::AccountId.eq(account.as_str()));
+        }
+        if let Some(state) = filter.state {
+            query = query.filter(registration::Column::State.eq(state.as_str()));
+        }
+        let rows = query
+            .order_by_desc(registration::Column::CreatedMs)
+            .order_by_desc(registration::Column::Id)
+            .limit(filter.limit)
+            .all(&self.reader)
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// What has happened to these registrations, oldest first: lines in the order of their registrations' ids.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn timelines(&self, ids: &[&RegistrationId]) -> Result<Vec<(String, TimelineLine)>, StoreError> {
+        let rows = timeline::Entity::find()
+            .filter(timeline::Column::RegistrationId.is_in(ids.iter().map(|id| id.as_str())))
+            .order_by_asc(timeline::Column::RegistrationId)
+            .order_by_asc(timeline::Column::Version)
+            .all(&self.reader)
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.registration_id.clone(), line(row))).collect())
+    }
+}
+
+fn read(row: &registration::Model) -> Result<Registration, StoreError> {
+    serde_json::from_str(&row.data)
+        .map_err(|error| StoreError::refused(format!("registration {} cannot be read: {error}", row.id)))
+}
+
+fn line(row: timeline::Model) -> TimelineLine {
+    TimelineLine {
+        at: moment(row.at_ms),
+        event: row.event,
+        actor: row.actor,
+        detail: serde_json::from_str(&row.detail).unwrap_or_default(),
+    }
+}
