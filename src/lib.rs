@@ -1,1 +1,3 @@
 //! The daemon around the workflow of `enrolld-jobs`: adapters, queue, store and life cycle.
+
+pub mod queue;
