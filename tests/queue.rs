@@ -559,6 +559,9 @@ async fn entries_of_a_dead_consumer_are_claimed_once() {
             .expect("asks")
     );
 
+    let minute = Duration::from_mins(1);
+    let none = queue::claim_idle(&redis, &stream, "dead", "me", minute, 6).await;
+    assert_eq!(none.expect("asks"), []);
     let first = queue::claim(&redis, &stream, "dead", "me", 6)
         .await
         .expect("claims");
@@ -644,6 +647,36 @@ async fn entries_of_a_lost_answer_are_found_again() {
     until_empty(&redis, &stream).await;
     running.stopped().await;
     assert!((0..55).all(|id| handlers.runs_of(job(id, 1)) == 1));
+}
+
+/// Redis carries out after a stall what it was sent before, also for those who no longer listen.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_in_a_stall() {
+    let server = RedisServer::start();
+    let (redis, stream) = (open(&server), stream_name("t", "notification"));
+    let handlers = Handlers::new(true);
+    let running = Running::start(&redis, &stream, &handlers);
+    queue::push(&redis, &jobs(&stream, 0..5))
+        .await
+        .expect("push");
+    until("they have run", || async { handlers.total() == 5 }).await;
+
+    server.stall();
+    let error = queue::push(&redis, &jobs(&stream, 5..10)).await;
+    assert!(error.is_err_and(|error| error.is_away()));
+    // The reader has given up its connection as well by now, on which Redis may still deliver.
+    assert!(!redis.health().reachable);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.go_on();
+    until("jobs can be added", || async { redis.ping().await.is_ok() }).await;
+    queue::push(&redis, &jobs(&stream, 10..15))
+        .await
+        .expect("push");
+    until_empty(&redis, &stream).await;
+    until("all have run", || async { handlers.total() >= 15 }).await;
+    running.stopped().await;
+    let pending = queue::pending_consumers(&redis, &stream).await;
+    assert_eq!(pending.expect("asks"), []);
 }
 
 #[tokio::test]

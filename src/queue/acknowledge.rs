@@ -116,24 +116,30 @@ impl Acker {
     /// Acknowledges these, trying until it works; after the stop only for the time given for closing.
     async fn acknowledge(&self, batch: &[EntryId]) {
         let stream = &*self.options.stream;
-        let mut give_up = pin!(async {
+        let give_up = async {
             self.stop.cancelled().await;
             sleep(self.options.close_within).await;
-        });
-        for delay in retry_delays() {
-            let Err(error) = streams::acknowledge(&self.redis, stream, batch).await else {
+        };
+        let tries = async {
+            for delay in retry_delays() {
+                match streams::acknowledge(&self.redis, stream, batch).await {
+                    Ok(()) => return,
+                    Err(error) if error.is_away() => {}
+                    Err(error) => {
+                        tracing::warn!(stream, %error, "acknowledging failed; trying again");
+                    }
+                }
+                sleep(delay).await;
+            }
+        };
+        tokio::select! {
+            () = tries => {
                 self.counts
                     .acknowledged
                     .fetch_add(batch.len() as u64, Ordering::Relaxed);
                 return;
-            };
-            if !error.is_away() {
-                tracing::warn!(stream, %error, "acknowledging failed; trying again");
             }
-            tokio::select! {
-                () = sleep(delay) => {}
-                () = &mut give_up => break,
-            }
+            () = give_up => {}
         }
         tracing::warn!(
             stream,

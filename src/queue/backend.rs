@@ -149,16 +149,14 @@ impl StreamBackend {
         let (done, done_receiver) = mpsc::channel(WAITING_MAX);
         let prefetch = Arc::new(Prefetch::new(options.prefetch));
         let counts = Arc::new(Counts::default());
-        let reader = Reader {
-            redis: redis.clone(),
-            options: options.clone(),
-            prefetch: prefetch.clone(),
-            paused: paused.clone(),
-            stop: stop.clone(),
-            counts: counts.clone(),
-            received: None,
-            progress: false,
-        };
+        let reader = Reader::new(
+            redis.clone(),
+            options.clone(),
+            prefetch.clone(),
+            paused.clone(),
+            stop.clone(),
+            counts.clone(),
+        );
         let acker = Acker {
             redis,
             options: options.clone(),

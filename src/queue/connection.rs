@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 /// Longest time for making a connection, handshake included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Longest wait for an answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// Longest time for an operation as a whole: connecting, waiting behind others who connect, and the answer.
 const OPERATION_WITHIN: Duration = Duration::from_secs(6);
 
@@ -196,15 +196,6 @@ impl Redis {
         self.run(Request::Script(script)).await
     }
 
-    /// A connection of one's own, for commands which block up to `block`.
-    pub async fn dedicated(&self, block: Duration) -> Result<Dedicated, Error> {
-        Ok(Dedicated {
-            connection: self.connect(block + ANSWER_WITHIN).await?,
-            redis: self.clone(),
-            answer_within: block + ANSWER_WITHIN,
-        })
-    }
-
     /// One request on the shared connection. When a connection of earlier turns out to be lost (Redis was restarted), the
     /// request is sent once more on a new one: a command may take effect twice, which at-least-once delivery allows.
     async fn run<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, Error> {
@@ -219,7 +210,7 @@ impl Redis {
                     }
                     Err(error) => error,
                 };
-                if means_away(&error) {
+                if means_away(&error) || error.is_unrecoverable_error() {
                     self.forget(live.opened);
                 }
                 if !(live.opened < started && error.is_connection_dropped()) {
@@ -249,7 +240,11 @@ impl Redis {
         Ok(live)
     }
 
-    async fn connect(&self, answer_within: Duration) -> Result<MultiplexedConnection, Error> {
+    /// A new connection, whose answers may take so long.
+    pub(super) async fn connect(
+        &self,
+        answer_within: Duration,
+    ) -> Result<MultiplexedConnection, Error> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_WITHIN))
             .set_response_timeout(Some(answer_within));
@@ -268,7 +263,7 @@ impl Redis {
         }
     }
 
-    fn failed(&self, error: RedisError) -> Error {
+    pub(super) fn failed(&self, error: RedisError) -> Error {
         if means_away(&error) {
             return self.away(error.to_string());
         }
@@ -279,7 +274,7 @@ impl Redis {
         }
     }
 
-    fn away(&self, reason: String) -> Error {
+    pub(super) fn away(&self, reason: String) -> Error {
         let mut health = locked(&self.0.health);
         if health.reachable {
             tracing::warn!(address = %self.0.address, %reason, "Redis is away; work waits, and goes on by itself");
@@ -294,7 +289,7 @@ impl Redis {
         }
     }
 
-    fn reached(&self) {
+    pub(super) fn reached(&self) {
         let mut health = locked(&self.0.health);
         if !health.reachable {
             tracing::info!(address = %self.0.address, "Redis is reachable");
@@ -302,38 +297,6 @@ impl Redis {
                 reachable: true,
                 last_unreachable: Instant::now(),
             };
-        }
-    }
-}
-
-/// A connection of one's own, for commands which block. After [`Error::Away`] it is of no more use: open another.
-pub struct Dedicated {
-    redis: Redis,
-    connection: MultiplexedConnection,
-    answer_within: Duration,
-}
-
-impl fmt::Debug for Dedicated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Dedicated").field(&self.redis).finish()
-    }
-}
-
-impl Dedicated {
-    /// Runs a command that may block. Not to be dropped while it waits: what Redis hands out then is lost to the caller.
-    pub async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, Error> {
-        let answer = timeout(
-            self.answer_within,
-            command.query_async(&mut self.connection),
-        )
-        .await;
-        match answer {
-            Ok(Ok(answer)) => {
-                self.redis.reached();
-                Ok(answer)
-            }
-            Ok(Err(error)) => Err(self.redis.failed(error)),
-            Err(_) => Err(self.redis.away("no answer in time".to_owned())),
         }
     }
 }
@@ -352,7 +315,7 @@ pub(super) fn retry_delays() -> impl Iterator<Item = Duration> + Send {
 /// Whether the error says that Redis cannot serve now, rather than that it refused this command.
 fn means_away(error: &RedisError) -> bool {
     match error.kind() {
-        ErrorKind::Io | ErrorKind::Parse | ErrorKind::AuthenticationFailed => true,
+        ErrorKind::Io | ErrorKind::AuthenticationFailed => true,
         ErrorKind::Server(kind) => matches!(
             kind,
             ServerErrorKind::BusyLoading
@@ -361,7 +324,7 @@ fn means_away(error: &RedisError) -> bool {
                 | ServerErrorKind::ClusterDown
                 | ServerErrorKind::TryAgain
         ),
-        _ => error.is_unrecoverable_error(),
+        _ => false,
     }
 }
 
@@ -381,6 +344,8 @@ mod tests {
         let redis = Redis::open("redis://user:secret@example.com:6380/1").expect("opens");
         assert_eq!(redis.address(), "example.com:6380");
         assert!(!format!("{redis:?}").contains("secret"));
+        let redis = Redis::open("redis+unix:///run/enrolld/redis.sock").expect("opens");
+        assert_eq!(redis.address(), "/run/enrolld/redis.sock");
     }
 
     #[test]

@@ -51,6 +51,7 @@
 mod acknowledge;
 mod backend;
 mod connection;
+mod dedicated;
 mod entry;
 mod prefetch;
 mod reader;
@@ -61,9 +62,10 @@ use uuid::Uuid;
 
 pub use acknowledge::{AcknowledgeLayer, AcknowledgeService};
 pub use backend::{Counts, StreamBackend, StreamOptions};
-pub use connection::{Dedicated, Error, Health, Redis};
+pub use connection::{Error, Health, Redis};
+pub use dedicated::Dedicated;
 pub use entry::{EntryId, EntryIdError};
-pub use recovery::{Claimed, claim, delete_idle_consumer, pending_consumers};
+pub use recovery::{Claimed, claim, claim_idle, delete_idle_consumer, pending_consumers};
 pub use streams::{acknowledge, length, oldest_entry_ms, push};
 
 /// The consumer group of every stream of jobs.

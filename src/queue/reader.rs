@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     GROUP,
     backend::{Counts, StreamOptions},
-    connection::{Dedicated, Error, Redis, retry_delays},
+    connection::{Error, Redis, retry_delays},
+    dedicated::{Dedicated, Peer},
     entry::{self, Batch, Entry, EntryId},
     prefetch::Prefetch,
     streams,
@@ -29,19 +30,45 @@ const PAUSED_POLL: Duration = Duration::from_millis(100);
 const READ_MAX: usize = 1_000;
 
 pub(super) struct Reader {
-    pub(super) redis: Redis,
-    pub(super) options: StreamOptions,
-    pub(super) prefetch: Arc<Prefetch>,
-    pub(super) paused: watch::Receiver<bool>,
-    pub(super) stop: CancellationToken,
-    pub(super) counts: Arc<Counts>,
+    redis: Redis,
+    options: StreamOptions,
+    prefetch: Arc<Prefetch>,
+    paused: watch::Receiver<bool>,
+    stop: CancellationToken,
+    counts: Arc<Counts>,
     /// The last entry that came to us. A later one which Redis counts as ours was in an answer that got lost on its way.
-    pub(super) received: Option<EntryId>,
+    received: Option<EntryId>,
+    /// The connection of the session, or of the one before.
+    peer: Option<Peer>,
+    /// Entries that hold no job, and are still to be taken off; of one read at most.
+    broken: Vec<EntryId>,
     /// Whether a read has worked since the last failure.
-    pub(super) progress: bool,
+    progress: bool,
 }
 
 impl Reader {
+    pub(super) fn new(
+        redis: Redis,
+        options: StreamOptions,
+        prefetch: Arc<Prefetch>,
+        paused: watch::Receiver<bool>,
+        stop: CancellationToken,
+        counts: Arc<Counts>,
+    ) -> Self {
+        Self {
+            redis,
+            options,
+            prefetch,
+            paused,
+            stop,
+            counts,
+            received: None,
+            peer: None,
+            broken: Vec::new(),
+            progress: false,
+        }
+    }
+
     /// Reads until the stop, through whatever happens to Redis, then hands back what was not started.
     pub(super) async fn run(mut self) {
         let mut delays = retry_delays();
@@ -63,8 +90,11 @@ impl Reader {
 
     /// Reads on one connection until the stop (`Ok`) or an error.
     async fn session(&mut self) -> Result<(), Error> {
-        let mut connection = self.redis.dedicated(BLOCK).await?;
-        let mut lost = self.join(&mut connection).await?;
+        let stop = self.stop.clone();
+        let (mut connection, mut lost) = tokio::select! {
+            begun = self.begin() => begun?,
+            () = stop.cancelled() => return Ok(()),
+        };
         while !self.stop.is_cancelled() {
             self.prefetch.wake();
             if *self.paused.borrow() {
@@ -89,9 +119,25 @@ impl Reader {
             if !batch.entries.is_empty() {
                 self.prefetch.put(batch.entries);
             }
-            self.discard(&batch.broken).await?;
+            self.broken.extend(batch.broken);
+            self.discard_broken().await?;
         }
         Ok(())
+    }
+
+    /// Connects, and sees to what the session before left.
+    async fn begin(&mut self) -> Result<(Dedicated, bool), Error> {
+        let mut connection = self.redis.dedicated(BLOCK).await?;
+        if let Some(earlier) = self.peer.take()
+            && let Err(error) = connection.end(&earlier).await
+        {
+            self.peer = Some(earlier);
+            return Err(error);
+        }
+        let lost = self.join(&mut connection).await?;
+        self.discard_broken().await?;
+        self.peer = connection.peer();
+        Ok((connection, lost))
     }
 
     /// Makes stream and group when they are missing, and tells whether answers to us may have got lost.
@@ -147,18 +193,20 @@ impl Reader {
     }
 
     /// Takes entries off the stream which nobody can run. An entry that was deleted while it was pending counts as one.
-    async fn discard(&self, broken: &[EntryId]) -> Result<(), Error> {
-        let (Some(first), Some(last)) = (broken.first(), broken.last()) else {
+    async fn discard_broken(&mut self) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (self.broken.first(), self.broken.last()) else {
             return Ok(());
         };
+        streams::acknowledge(&self.redis, &self.options.stream, &self.broken).await?;
         tracing::warn!(
-            stream = %self.options.stream, count = broken.len(), %first, %last,
+            stream = %self.options.stream, count = self.broken.len(), %first, %last,
             "entries without a job or run number; taken off the stream"
         );
         self.counts
             .broken
-            .fetch_add(broken.len() as u64, Ordering::Relaxed);
-        streams::acknowledge(&self.redis, &self.options.stream, broken).await
+            .fetch_add(self.broken.len() as u64, Ordering::Relaxed);
+        self.broken.clear();
+        Ok(())
     }
 
     /// Puts entries that were not started at the end of the stream again, for others or for our next life.
@@ -187,5 +235,12 @@ impl Reader {
         self.counts
             .handed_back
             .fetch_add(handed_back as u64, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Reader {
+    /// Should this task ever panic, its worker ends rather than wait for good.
+    fn drop(&mut self) {
+        self.prefetch.close();
     }
 }

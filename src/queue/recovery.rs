@@ -18,7 +18,7 @@ const CLAIM_MAX: usize = 500;
 static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-        local held = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[4], ARGV[2])
+        local held = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[5], '-', '+', ARGV[4], ARGV[2])
         if #held == 0 then return {} end
         local claim, deliveries = {'XCLAIM', KEYS[1], ARGV[1], ARGV[3], '0'}, {}
         for _, one in ipairs(held) do
@@ -91,9 +91,30 @@ pub async fn claim(
     to_consumer: &str,
     count: usize,
 ) -> Result<Vec<Claimed>, Error> {
+    claim_idle(
+        redis,
+        stream,
+        from_consumer,
+        to_consumer,
+        Duration::ZERO,
+        count,
+    )
+    .await
+}
+
+/// Like [`claim`], of those entries that were delivered at least `idle` ago: for a living consumer, whose handlers that gave
+/// `Err` have left theirs pending.
+pub async fn claim_idle(
+    redis: &Redis,
+    stream: &str,
+    from_consumer: &str,
+    to_consumer: &str,
+    idle: Duration,
+    count: usize,
+) -> Result<Vec<Claimed>, Error> {
     let mut script = CLAIM.key(stream);
     script.arg(GROUP).arg(from_consumer).arg(to_consumer);
-    script.arg(count.clamp(1, CLAIM_MAX));
+    script.arg(count.clamp(1, CLAIM_MAX)).arg(millis(idle));
     let answer: Vec<(Value, Value, u64)> =
         or_without_group(redis.script(&script).await, Vec::new())?;
 
@@ -132,7 +153,7 @@ pub async fn delete_idle_consumer(
 ) -> Result<bool, Error> {
     let mut script = DELETE_IDLE_CONSUMER.key(stream);
     script.arg(GROUP).arg(consumer);
-    script.arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+    script.arg(millis(idle));
     or_without_group(redis.script(&script).await, false)
 }
 
@@ -142,4 +163,9 @@ fn or_without_group<T>(answer: Result<T, Error>, nothing: T) -> Result<T, Error>
         Err(error) if error.code() == Some("NOGROUP") => Ok(nothing),
         answer => answer,
     }
+}
+
+/// Milliseconds as Redis takes them: a signed number of 64 bits.
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -62,6 +62,25 @@ impl RedisServer {
         assert!(self.launch(), "redis-server does not start again");
     }
 
+    /// Stops the process in its tracks (`SIGSTOP`): connections stay, and nothing is answered.
+    pub(crate) fn stall(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a stalled server go on.
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let child = self.child.as_ref().expect("a running server");
+        let status = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .expect("run kill");
+        assert!(status.success(), "kill {signal}: {status}");
+    }
+
     /// Whether the server came up; false when it ended instead.
     fn launch(&mut self) -> bool {
         let mut child = Command::new("redis-server")
