@@ -1,0 +1,359 @@
+//! The way to Redis: one shared connection, connections of their own for blocking readers, and whether Redis can be reached.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline,
+    RedisError, RedisResult, ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
+};
+use tokio::time::{Instant, timeout};
+
+/// Longest time for making a connection, handshake included.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// Longest wait for an answer.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// Longest time for an operation as a whole: connecting, waiting behind others who connect, and the answer.
+const OPERATION_WITHIN: Duration = Duration::from_secs(6);
+
+/// An operation on Redis failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address cannot be used. It is not repeated here, as it may hold a password.
+    #[error(
+        "redis.url cannot be used ({reason}); give redis://HOST:PORT/DB, rediss://… or redis+unix:///PATH"
+    )]
+    Url {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Redis cannot be reached, does not answer in time, or cannot serve now (loading, read-only, cluster down).
+    #[error(
+        "Redis at {address} is away ({reason}); see that it runs and that redis.url is right; work goes on by itself then"
+    )]
+    Away {
+        /// Host and port, or path of the socket.
+        address: Arc<str>,
+        /// What was seen.
+        reason: String,
+    },
+    /// Redis answered with an error.
+    #[error(
+        "Redis at {address} refused a command ({answer}); see the memory, disk and access rules of Redis"
+    )]
+    Refused {
+        /// Host and port, or path of the socket.
+        address: Arc<str>,
+        /// The error as Redis gave it.
+        answer: RedisError,
+    },
+}
+
+impl Error {
+    /// The code Redis answered with, such as `NOGROUP` or `OOM`.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { answer, .. } => answer.code(),
+            Self::Url { .. } | Self::Away { .. } => None,
+        }
+    }
+
+    /// Whether Redis was away, so that nothing is known against the command itself.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Away { .. })
+    }
+}
+
+/// Whether Redis can be reached, as the last operation saw it. Idle readers ask four times a second, busy or paused ones do not:
+/// whoever judges by this calls [`Redis::ping`] first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// Whether the last operation reached Redis. False before the first one.
+    pub reachable: bool,
+    /// When Redis was last known or taken to be away: at the start, at a failure, and at the first success after one.
+    pub last_unreachable: Instant,
+}
+
+impl Health {
+    /// Whether Redis is reachable and has been for `span`. Nobody claims entries of others before it was so for a
+    /// visibility time: their owners may be alive and just as cut off as we were.
+    pub fn reachable_for(&self, span: Duration) -> bool {
+        self.reachable && self.last_unreachable.elapsed() >= span
+    }
+}
+
+/// A handle to one Redis; clones share the connection and the [`Health`].
+///
+/// It is made without a connection, and connects when first used, and again after a loss. Every operation ends within 6 s.
+///
+/// The crate's `ConnectionManager` is not used: after an outage it answers the first operation with the stale failure of its
+/// last attempt, and it keeps a failure for good that is not an I/O error (a server that is still loading).
+#[derive(Clone)]
+pub struct Redis(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    address: Arc<str>,
+    slot: Mutex<Option<Live>>,
+    /// Held while connecting, so that one connection is made and not one for each waiting operation.
+    connecting: tokio::sync::Mutex<()>,
+    health: Mutex<Health>,
+}
+
+#[derive(Clone)]
+struct Live {
+    connection: MultiplexedConnection,
+    opened: Instant,
+}
+
+/// One request, of whatever form.
+#[derive(Clone, Copy)]
+enum Request<'a> {
+    Command(&'a Cmd),
+    Pipeline(&'a Pipeline),
+    Script(&'a ScriptInvocation<'a>),
+}
+
+impl Request<'_> {
+    async fn send<T: FromRedisValue>(self, to: &mut MultiplexedConnection) -> RedisResult<T> {
+        match self {
+            Self::Command(command) => command.query_async(to).await,
+            Self::Pipeline(pipeline) => pipeline.query_async(to).await,
+            Self::Script(script) => script.invoke_async(to).await,
+        }
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("address", &self.0.address)
+            .field("health", &self.health())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Redis {
+    /// A handle to the Redis at `url` (`redis://`, `redis+unix://`; `rediss://` when built with TLS). Nothing is connected yet.
+    pub fn open(url: &str) -> Result<Self, Error> {
+        let client = Client::open(url).map_err(|error| Error::Url {
+            reason: error.to_string(),
+        })?;
+        let address = match client.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                format!("{host}:{port}")
+            }
+            ConnectionAddr::Unix(path) => path.display().to_string(),
+            _ => "redis.url".to_owned(),
+        };
+        Ok(Self(Arc::new(Shared {
+            client,
+            address: address.into(),
+            slot: Mutex::new(None),
+            connecting: tokio::sync::Mutex::new(()),
+            health: Mutex::new(Health {
+                reachable: false,
+                last_unreachable: Instant::now(),
+            }),
+        })))
+    }
+
+    /// Host and port, or path of the socket; without credentials.
+    pub fn address(&self) -> &str {
+        &self.0.address
+    }
+
+    /// Whether Redis can be reached, as the last operation saw it.
+    pub fn health(&self) -> Health {
+        *locked(&self.0.health)
+    }
+
+    /// Asks Redis for a sign of life.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.query(&redis::cmd("PING")).await
+    }
+
+    /// Runs a command that does not block.
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
+        self.run(Request::Command(command)).await
+    }
+
+    /// Runs a pipeline, or the `MULTI` of an atomic one.
+    pub async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, Error> {
+        self.run(Request::Pipeline(pipeline)).await
+    }
+
+    /// Runs a script, which is loaded again when Redis has lost it (`NOSCRIPT`).
+    pub async fn script<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, Error> {
+        self.run(Request::Script(script)).await
+    }
+
+    /// One request on the shared connection. When a connection of earlier turns out to be lost (Redis was restarted), the
+    /// request is sent once more on a new one: a command may take effect twice, which at-least-once delivery allows.
+    async fn run<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, Error> {
+        let started = Instant::now();
+        let twice = async {
+            loop {
+                let mut live = self.live().await?;
+                let error = match request.send(&mut live.connection).await {
+                    Ok(answer) => {
+                        self.reached();
+                        return Ok(answer);
+                    }
+                    Err(error) => error,
+                };
+                if means_away(&error) || error.is_unrecoverable_error() {
+                    self.forget(live.opened);
+                }
+                if !(live.opened < started && error.is_connection_dropped()) {
+                    return Err(self.failed(error));
+                }
+            }
+        };
+        timeout(OPERATION_WITHIN, twice)
+            .await
+            .unwrap_or_else(|_| Err(self.away("no answer in time".to_owned())))
+    }
+
+    /// The shared connection, made when there is none.
+    async fn live(&self) -> Result<Live, Error> {
+        if let Some(live) = locked(&self.0.slot).clone() {
+            return Ok(live);
+        }
+        let _connecting = self.0.connecting.lock().await;
+        if let Some(live) = locked(&self.0.slot).clone() {
+            return Ok(live);
+        }
+        let live = Live {
+            connection: self.connect(ANSWER_WITHIN).await?,
+            opened: Instant::now(),
+        };
+        *locked(&self.0.slot) = Some(live.clone());
+        Ok(live)
+    }
+
+    /// A new connection, whose answers may take so long.
+    pub(super) async fn connect(
+        &self,
+        answer_within: Duration,
+    ) -> Result<MultiplexedConnection, Error> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_WITHIN))
+            .set_response_timeout(Some(answer_within));
+        self.0
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map_err(|error| self.away(error.to_string()))
+    }
+
+    /// Drops the shared connection, unless it has been replaced already.
+    fn forget(&self, opened: Instant) {
+        let mut slot = locked(&self.0.slot);
+        if slot.as_ref().is_some_and(|live| live.opened == opened) {
+            *slot = None;
+        }
+    }
+
+    pub(super) fn failed(&self, error: RedisError) -> Error {
+        if means_away(&error) {
+            return self.away(error.to_string());
+        }
+        self.reached();
+        Error::Refused {
+            address: self.0.address.clone(),
+            answer: error,
+        }
+    }
+
+    pub(super) fn away(&self, reason: String) -> Error {
+        let mut health = locked(&self.0.health);
+        if health.reachable {
+            tracing::warn!(address = %self.0.address, %reason, "Redis is away; work waits, and goes on by itself");
+        }
+        *health = Health {
+            reachable: false,
+            last_unreachable: Instant::now(),
+        };
+        Error::Away {
+            address: self.0.address.clone(),
+            reason,
+        }
+    }
+
+    pub(super) fn reached(&self) {
+        let mut health = locked(&self.0.health);
+        if !health.reachable {
+            tracing::info!(address = %self.0.address, "Redis is reachable");
+            *health = Health {
+                reachable: true,
+                last_unreachable: Instant::now(),
+            };
+        }
+    }
+}
+
+/// Waits between attempts while Redis is away: from 100 ms doubling to at most 5 s, jitter included.
+pub(super) fn retry_delays() -> impl Iterator<Item = Duration> + Send {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        // The jitter adds up to as much again.
+        .with_max_delay(Duration::from_millis(2_500))
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+/// Whether the error says that Redis cannot serve now, rather than that it refused this command.
+fn means_away(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Io | ErrorKind::AuthenticationFailed => true,
+        ErrorKind::Server(kind) => matches!(
+            kind,
+            ServerErrorKind::BusyLoading
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::TryAgain
+        ),
+        _ => false,
+    }
+}
+
+/// The values behind these locks are whole at every moment, so that a panic elsewhere does not spoil them.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_address_is_told_without_repeating_it() {
+        let error = Redis::open("redis://:secret@/0").expect_err("no host");
+        assert!(!error.to_string().contains("secret"), "{error}");
+        let redis = Redis::open("redis://user:secret@example.com:6380/1").expect("opens");
+        assert_eq!(redis.address(), "example.com:6380");
+        assert!(!format!("{redis:?}").contains("secret"));
+        let redis = Redis::open("redis+unix:///run/enrolld/redis.sock").expect("opens");
+        assert_eq!(redis.address(), "/run/enrolld/redis.sock");
+    }
+
+    #[test]
+    fn delays_stay_within_five_seconds() {
+        assert!(
+            retry_delays()
+                .take(50)
+                .all(|delay| delay >= Duration::from_millis(100) && delay <= Duration::from_secs(5))
+        );
+    }
+}
