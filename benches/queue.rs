@@ -4,6 +4,9 @@
 //! `cargo bench --bench queue`; `redis-server` must be in `PATH`.
 #![expect(clippy::print_stdout, reason = "the figures are the purpose")]
 
+#[path = "../tests/support/child.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod child;
 #[path = "../tests/support/redis.rs"]
 mod redis_server;
 

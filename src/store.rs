@@ -8,6 +8,7 @@
 //! PostgreSQL and SQLite run the same statements; [`sql`] has the few words in which they differ.
 
 pub mod appointments;
+mod batch;
 pub mod committer;
 pub mod daemons;
 pub mod entities;
@@ -20,18 +21,18 @@ pub mod mails;
 pub mod notices;
 pub mod registrations;
 mod sql;
+mod statements;
 pub mod transition;
 
 use std::{path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
-use enrolld_migrations::Migrator;
+use enrolld_migrations::{Migrator, MigratorTrait};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, QueryResult,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
-use sea_orm_migration::MigratorTrait;
 
 use self::{committer::Committers, error::StoreError};
 

@@ -1,5 +1,8 @@
 //! The queue against a real Redis: what runs, what stays, and what happens when Redis goes away.
 
+#[path = "support/child.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod child;
 #[path = "support/redis.rs"]
 mod redis_server;
 

@@ -5,6 +5,7 @@
 
 mod m20261122_000001_first;
 
+pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
 /// The migrations, in order.

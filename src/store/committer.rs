@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
+use sea_orm::{DatabaseConnection, DbBackend};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Store,
-    batch::{self, Statements},
+    batch,
     error::StoreError,
+    statements::Statements,
     transition::{Transition, Verdict},
 };
 

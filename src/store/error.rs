@@ -35,11 +35,10 @@ impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         let message = error.to_string();
         match &error {
-            DbErr::ConnectionAcquire(_) => Self::Unavailable(message),
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(RuntimeErr::Internal(_)) => Self::Unavailable(message),
             DbErr::Conn(RuntimeErr::SqlxError(cause))
             | DbErr::Exec(RuntimeErr::SqlxError(cause))
             | DbErr::Query(RuntimeErr::SqlxError(cause)) => sort(cause, message),
-            DbErr::Conn(_) => Self::Unavailable(message),
             _ => Self::Refused(message),
         }
     }

@@ -134,10 +134,13 @@ fn references(rows: &[sea_orm::QueryResult]) -> Result<Vec<(JobKind, JobRef)>, S
     for row in rows {
         let (id, kind, run_no): (String, String, i64) =
             (row.try_get("", "id")?, row.try_get("", "kind")?, row.try_get("", "run_no")?);
-        match (JobKind::from_name(&kind), Uuid::parse_str(&id), u32::try_from(run_no)) {
-            (Some(kind), Ok(id), Ok(run_no)) => found.push((kind, JobRef { id, run_no })),
+        if let (Some(kind), Ok(id), Ok(run_no)) =
+            (JobKind::from_name(&kind), Uuid::parse_str(&id), u32::try_from(run_no))
+        {
+            found.push((kind, JobRef { id, run_no }));
+        } else {
             // A later release's, running beside this one: its own daemons find it with their audit.
-            _ => tracing::warn!(id, kind, "a job of a kind that this release does not know is left alone"),
+            tracing::warn!(id, kind, "a job of a kind that this release does not know is left alone");
         }
     }
     Ok(found)

@@ -23,21 +23,20 @@ impl Column {
 
 /// `(…) AS r`: the parameter `$1`, a JSON array of objects, as rows of `columns`.
 pub(super) fn rows(backend: DbBackend, columns: &[Column]) -> String {
+    let list: Vec<_> = if backend == DbBackend::Postgres {
+        let typed = |column: &Column| match column {
+            Column::Text(name) => format!("{name} TEXT"),
+            Column::Integer(name) => format!("{name} BIGINT"),
+            Column::Boolean(name) => format!("{name} BOOLEAN"),
+        };
+        columns.iter().map(typed).collect()
+    } else {
+        columns.iter().map(|column| format!("value ->> '{0}' AS {0}", column.name())).collect()
+    };
+    let list = list.join(", ");
     match backend {
-        DbBackend::Postgres => {
-            let list = columns.iter().map(|column| match column {
-                Column::Text(name) => format!("{name} TEXT"),
-                Column::Integer(name) => format!("{name} BIGINT"),
-                Column::Boolean(name) => format!("{name} BOOLEAN"),
-            });
-            let list: Vec<_> = list.collect();
-            format!("jsonb_to_recordset(CAST($1 AS TEXT)::jsonb) AS r({})", list.join(", "))
-        }
-        _ => {
-            let list = columns.iter().map(|column| format!("value ->> '{0}' AS {0}", column.name()));
-            let list: Vec<_> = list.collect();
-            format!("(SELECT {} FROM json_each($1)) AS r", list.join(", "))
-        }
+        DbBackend::Postgres => format!("jsonb_to_recordset(CAST($1 AS TEXT)::jsonb) AS r({list})"),
+        _ => format!("(SELECT {list} FROM json_each($1)) AS r"),
     }
 }
 

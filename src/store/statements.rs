@@ -1,0 +1,237 @@
+//! The statements of a batch. Each takes one JSON array, so its text is the same for a batch of one and a batch of many.
+
+use sea_orm::DbBackend;
+
+use super::sql::{
+    Column::{self, Boolean, Integer, Text},
+    for_update, rows,
+};
+
+/// The statements of a batch, spelled once for a database.
+#[derive(Debug)]
+pub(super) struct Statements {
+    pub(super) backend: DbBackend,
+    pub(super) lock_registrations: String,
+    pub(super) find_tokens: String,
+    pub(super) lock_trees: String,
+    pub(super) lock_jobs: String,
+    pub(super) lock_inbox: String,
+    pub(super) find_applied: String,
+    pub(super) read_leases: String,
+    pub(super) insert_registrations: String,
+    pub(super) update_registrations: String,
+    pub(super) insert_timeline: String,
+    pub(super) insert_notices: String,
+    pub(super) raise_trees: String,
+    pub(super) cancel_jobs: String,
+    pub(super) write_jobs: String,
+    pub(super) insert_jobs: String,
+    pub(super) insert_mails: String,
+    pub(super) write_mails: String,
+    pub(super) insert_links: String,
+    pub(super) insert_appointments: String,
+    pub(super) insert_grants: String,
+    pub(super) apply_inbox: String,
+}
+
+const REGISTRATION: [Column; 8] = [
+    Text("id"),
+    Text("account_id"),
+    Text("state"),
+    Integer("version"),
+    Text("root_id"),
+    Integer("since_ms"),
+    Integer("created_ms"),
+    Text("data"),
+];
+
+impl Statements {
+    #[expect(clippy::too_many_lines, reason = "one statement after the other")]
+    pub(super) fn new(backend: DbBackend) -> Self {
+        let lock = |table: &str, key: &str, columns: &str, kind: Column| {
+            format!(
+                "SELECT {columns} FROM {table} t WHERE t.{key} IN (SELECT r.{key} FROM {}) ORDER BY t.{key}{}",
+                rows(backend, &[kind]),
+                for_update(backend)
+            )
+        };
+        let insert = |table: &str, columns: &[Column]| {
+            let names: Vec<_> = columns.iter().map(Column::name).collect();
+            let values: Vec<_> = names.iter().map(|name| format!("r.{name}")).collect();
+            let source = rows(backend, columns);
+            format!("INSERT INTO {table} ({}) SELECT {} FROM {source}", names.join(", "), values.join(", "))
+        };
+        Self {
+            backend,
+            lock_registrations: lock("registrations", "id", "t.id, t.version", Text("id")),
+            find_tokens: format!(
+                "SELECT t.registration_id, t.version, t.token FROM timeline t JOIN {} \
+                 ON t.registration_id = r.id AND t.version = r.version",
+                rows(backend, &[Text("id"), Integer("version")])
+            ),
+            lock_trees: lock("organization_roots", "id", "t.id, t.epoch", Text("id")),
+            lock_jobs: lock("jobs", "id", "t.id, t.run_no, t.state", Text("id")),
+            lock_inbox: lock("inbox", "seq", "t.seq, t.state", Integer("seq")),
+            find_applied: format!(
+                "SELECT t.source, t.event_id FROM inbox t JOIN {} \
+                 ON t.source = r.source AND t.event_id = r.event_id WHERE t.state = 'applied'",
+                rows(backend, &[Text("source"), Text("event_id")])
+            ),
+            read_leases: format!(
+                "SELECT t.name, t.epoch FROM leases t WHERE t.name IN (SELECT r.name FROM {})",
+                rows(backend, &[Text("name")])
+            ),
+            insert_registrations: insert("registrations", &REGISTRATION),
+            update_registrations: format!(
+                "UPDATE registrations SET state = r.state, version = r.version, root_id = r.root_id, \
+                 since_ms = r.since_ms, data = r.data FROM {} WHERE registrations.id = r.id",
+                rows(backend, &REGISTRATION)
+            ),
+            insert_timeline: format!(
+                "INSERT INTO timeline (registration_id, version, at_ms, event, actor, detail, token) \
+                 SELECT r.id, r.version, r.at_ms, r.event, r.actor, r.detail, r.token FROM {}",
+                rows(
+                    backend,
+                    &[
+                        Text("id"),
+                        Integer("version"),
+                        Integer("at_ms"),
+                        Text("event"),
+                        Text("actor"),
+                        Text("detail"),
+                        Text("token"),
+                    ]
+                )
+            ),
+            insert_notices: format!(
+                "INSERT INTO notices (registration_id, version, body) SELECT r.id, r.version, r.notice FROM {}",
+                rows(backend, &[Text("id"), Integer("version"), Text("notice")])
+            ),
+            raise_trees: format!(
+                "UPDATE organization_roots SET epoch = organization_roots.epoch + 1 \
+                 WHERE organization_roots.id IN (SELECT r.id FROM {})",
+                rows(backend, &[Text("id")])
+            ),
+            cancel_jobs: format!(
+                "UPDATE jobs SET state = 'cancelled', finished_ms = r.at_ms, note = 'the registration has moved on' \
+                 FROM {} WHERE jobs.registration_id = r.id AND jobs.step_bound AND jobs.step < r.step \
+                 AND jobs.state IN ('scheduled', 'queued', 'retrying')",
+                rows(backend, &[Text("id"), Integer("step"), Integer("at_ms")])
+            ),
+            write_jobs: format!(
+                "UPDATE jobs SET state = r.state, attempts = r.attempts, failures = r.failures, crashes = r.crashes, \
+                 run_at_ms = r.run_at_ms, started_ms = r.started_ms, finished_ms = r.finished_ms, \
+                 daemon_id = r.daemon_id, error_class = r.error_class, error = r.error, note = r.note \
+                 FROM {} WHERE jobs.id = r.id",
+                rows(
+                    backend,
+                    &[
+                        Text("id"),
+                        Text("state"),
+                        Integer("attempts"),
+                        Integer("failures"),
+                        Integer("crashes"),
+                        Integer("run_at_ms"),
+                        Integer("started_ms"),
+                        Integer("finished_ms"),
+                        Text("daemon_id"),
+                        Text("error_class"),
+                        Text("error"),
+                        Text("note"),
+                    ]
+                )
+            ),
+            insert_jobs: format!(
+                "INSERT INTO jobs (id, kind, registration_id, step, step_bound, state, run_no, attempts, failures, \
+                 crashes, run_at_ms, queued_ms, created_ms) \
+                 SELECT r.id, r.kind, r.registration_id, r.step, r.step_bound, r.state, r.run_no, 0, 0, 0, \
+                 r.run_at_ms, r.queued_ms, r.created_ms FROM {}",
+                rows(
+                    backend,
+                    &[
+                        Text("id"),
+                        Text("kind"),
+                        Text("registration_id"),
+                        Integer("step"),
+                        Boolean("step_bound"),
+                        Text("state"),
+                        Integer("run_no"),
+                        Integer("run_at_ms"),
+                        Integer("queued_ms"),
+                        Integer("created_ms"),
+                    ]
+                )
+            ),
+            insert_mails: format!(
+                "INSERT INTO mails (id, kind, registration_id, step, recipient, state, created_ms) \
+                 SELECT r.id, r.kind, r.registration_id, r.step, r.recipient, 'waiting', r.created_ms FROM {}",
+                rows(
+                    backend,
+                    &[
+                        Text("id"),
+                        Text("kind"),
+                        Text("registration_id"),
+                        Integer("step"),
+                        Text("recipient"),
+                        Integer("created_ms"),
+                    ]
+                )
+            ),
+            write_mails: format!(
+                "UPDATE mails SET state = r.state, address = r.address, locale = r.locale, subject = r.subject, \
+                 note = r.note, sent_ms = r.sent_ms FROM {} WHERE mails.id = r.id",
+                rows(
+                    backend,
+                    &[
+                        Text("id"),
+                        Text("state"),
+                        Text("address"),
+                        Text("locale"),
+                        Text("subject"),
+                        Text("note"),
+                        Integer("sent_ms"),
+                    ]
+                )
+            ),
+            insert_links: insert(
+                "links",
+                &[
+                    Text("id"),
+                    Text("registration_id"),
+                    Text("purpose"),
+                    Text("nonce"),
+                    Text("key_id"),
+                    Text("token_digest"),
+                    Integer("valid_until_ms"),
+                    Integer("created_ms"),
+                ],
+            ),
+            insert_appointments: insert(
+                "appointments",
+                &[
+                    Text("id"),
+                    Text("account_id"),
+                    Text("organization_id"),
+                    Text("registration_id"),
+                    Integer("appointed_ms"),
+                ],
+            ),
+            insert_grants: insert(
+                "grants",
+                &[
+                    Text("id"),
+                    Text("registration_id"),
+                    Text("account_id"),
+                    Text("organization_id"),
+                    Text("access"),
+                    Integer("granted_ms"),
+                ],
+            ),
+            apply_inbox: format!(
+                "UPDATE inbox SET state = 'applied', done_ms = r.done_ms FROM {} WHERE inbox.seq = r.seq",
+                rows(backend, &[Integer("seq"), Integer("done_ms")])
+            ),
+        }
+    }
+}
+
