@@ -101,9 +101,7 @@ async fn round(redis: &Redis, stream: &str) -> Result<(f64, f64, [u64; 3]), Box<
     worker.await??;
 
     assert!(
-        runs.each
-            .iter()
-            .all(|runs| runs.load(Ordering::Relaxed) == 1),
+        runs.each.iter().all(|runs| runs.load(Ordering::Relaxed) == 1),
         "every job runs exactly once"
     );
     assert_eq!(queue::length(redis, stream).await?, 0);
@@ -118,9 +116,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = RedisServer::start();
     let redis = Redis::open(&server.url())?;
     let stream = stream_name("bench", "noop");
-    println!(
-        "{JOBS} waiting jobs, {CONCURRENCY} at once, {PREFETCH} read ahead, {ROUNDS} rounds after a first one"
-    );
+    println!("{JOBS} waiting jobs, {CONCURRENCY} at once, {PREFETCH} read ahead, {ROUNDS} rounds after a first one");
     // The first round has Redis make what stays: connections, the consumer, room in its allocator.
     round(&redis, &stream).await?;
     for number in 1..=ROUNDS {
@@ -131,10 +127,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             full / 1024,
             after / 1024,
         );
-        assert!(
-            after < before + NOISE,
-            "a finished backlog leaves nothing in Redis"
-        );
+        assert!(after < before + NOISE, "a finished backlog leaves nothing in Redis");
     }
     Ok(())
 }

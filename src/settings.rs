@@ -24,8 +24,8 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 pub use engine::{
-    DirectoryKind, DirectorySettings, DispatcherSettings, HeartbeatSettings, IntakeSettings, JOBS,
-    LogFormat, LogSettings, ShutdownSettings, WorkerSettings, WorkersSettings,
+    DirectoryKind, DirectorySettings, DispatcherSettings, HeartbeatSettings, IntakeSettings, JOBS, LogFormat,
+    LogSettings, ShutdownSettings, WorkerSettings, WorkersSettings,
 };
 pub use http::{HttpSettings, SecuritySettings};
 pub use layers::DEFAULT_TOML;
@@ -35,8 +35,8 @@ pub use provisioning::{ProvisioningSettings, ProvisioningTarget};
 pub use secret_url::SecretUrl;
 pub use storage::{DatabaseSettings, DatabaseUrl, RedisSettings, RetentionSettings};
 pub use workflow::{
-    ApplicantSettings, DaResponseSettings, DecisionsSettings, EmailVerificationSettings,
-    OpsSettings, PersonalDomainsSettings, ReviewSettings, TermsSettings,
+    ApplicantSettings, DaResponseSettings, DecisionsSettings, EmailVerificationSettings, OpsSettings,
+    PersonalDomainsSettings, ReviewSettings, TermsSettings,
 };
 
 use reader::Reader;
@@ -120,10 +120,7 @@ impl Settings {
     ///
     /// # Errors
     /// The file cannot be read, or any value is at fault: all problems at once.
-    pub fn load(
-        file: Option<&Path>,
-        env: impl Iterator<Item = (String, String)>,
-    ) -> Result<Self, SettingsError> {
+    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Self, SettingsError> {
         let path = file.unwrap_or(Path::new(SYSTEM_FILE));
         let text = match read_file(path) {
             Ok(text) => Some(text),
@@ -228,8 +225,7 @@ impl Settings {
             }
             // `(set)` and `(not set)` are no TOML.
             let comment = if value.starts_with('(') { "# " } else { "" };
-            writeln!(toml, "{comment}{name} = {value}  # {source}")
-                .expect("a String takes any text");
+            writeln!(toml, "{comment}{name} = {value}  # {source}").expect("a String takes any text");
         }
         toml
     }

@@ -152,7 +152,9 @@ async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, Stor
         })
         // Generic plans: a batch's locks are taken in the order of its sorted rows only while plans are nested loops.
         .map_sqlx_postgres_opts(|postgres| {
-            postgres.application_name("enrolld").options([("plan_cache_mode", "force_generic_plan")])
+            postgres
+                .application_name("enrolld")
+                .options([("plan_cache_mode", "force_generic_plan")])
         });
     Ok(Database::connect(options).await?)
 }

@@ -17,9 +17,7 @@ use std::{
 };
 
 use apalis::{layers::WorkerBuilderExt, prelude::*};
-use enrolld::queue::{
-    self, Counts, Error, JobRef, Redis, StreamBackend, StreamOptions, stream_name,
-};
+use enrolld::queue::{self, Counts, Error, JobRef, Redis, StreamBackend, StreamOptions, stream_name};
 use redis_server::RedisServer;
 use tokio::{
     sync::{Semaphore, watch},
@@ -61,12 +59,7 @@ impl Handlers {
     }
 
     fn runs_of(&self, job: JobRef) -> usize {
-        self.runs
-            .lock()
-            .expect("lock")
-            .get(&job)
-            .copied()
-            .unwrap_or(0)
+        self.runs.lock().expect("lock").get(&job).copied().unwrap_or(0)
     }
 }
 
@@ -124,9 +117,7 @@ impl Running {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("not in time")
+    tokio::time::timeout(PATIENCE, future).await.expect("not in time")
 }
 
 /// Waits until the condition holds.
@@ -140,9 +131,7 @@ async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) 
 
 async fn until_empty(redis: &Redis, stream: &str) {
     until("the stream is empty", || async {
-        queue::length(redis, stream)
-            .await
-            .is_ok_and(|length| length == 0)
+        queue::length(redis, stream).await.is_ok_and(|length| length == 0)
     })
     .await;
 }
@@ -169,41 +158,19 @@ async fn jobs_run_once_and_leave_nothing() {
     assert_eq!(stream, "t:jobs:notification");
     let handlers = Handlers::new(true);
     // Before there is a group, and more than one pipeline of them.
-    queue::push(&redis, &jobs(&stream, 0..2_500))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 0..2_500)).await.expect("push");
     let running = Running::start(&redis, &stream, &handlers);
     until_empty(&redis, &stream).await;
-    queue::push(&redis, &jobs(&stream, 2_500..2_600))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 2_500..2_600)).await.expect("push");
     until("all have run", || async { handlers.total() == 2_600 }).await;
     until_empty(&redis, &stream).await;
 
-    assert!(
-        handlers
-            .runs
-            .lock()
-            .expect("lock")
-            .values()
-            .all(|runs| *runs == 1)
-    );
+    assert!(handlers.runs.lock().expect("lock").values().all(|runs| *runs == 1));
     assert!(handlers.most_at_work.load(Ordering::SeqCst) <= 4);
-    assert_eq!(
-        queue::pending_consumers(&redis, &stream)
-            .await
-            .expect("asks"),
-        []
-    );
-    assert_eq!(
-        queue::oldest_entry_ms(&redis, &stream).await.expect("asks"),
-        None
-    );
+    assert_eq!(queue::pending_consumers(&redis, &stream).await.expect("asks"), []);
+    assert_eq!(queue::oldest_entry_ms(&redis, &stream).await.expect("asks"), None);
     assert_eq!(running.counts.read(), 2_600);
-    until("all are counted", || async {
-        running.counts.acknowledged() == 2_600
-    })
-    .await;
+    until("all are counted", || async { running.counts.acknowledged() == 2_600 }).await;
     running.stopped().await;
 }
 
@@ -212,9 +179,7 @@ async fn as_many_handlers_run_at_once_as_allowed() {
     let server = RedisServer::start();
     let (redis, stream) = (open(&server), stream_name("t", "manual_review"));
     let handlers = Handlers::new(false);
-    queue::push(&redis, &jobs(&stream, 0..100))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 0..100)).await.expect("push");
     let running = Running::start(&redis, &stream, &handlers);
     until("four are at work", || async {
         handlers.at_work.load(Ordering::SeqCst) == 4
@@ -248,9 +213,7 @@ async fn what_fails_or_panics_stays_pending() {
     running.stopped().await;
 
     assert_eq!(queue::length(&redis, &stream).await.expect("asks"), 2);
-    let pending = queue::pending_consumers(&redis, &stream)
-        .await
-        .expect("asks");
+    let pending = queue::pending_consumers(&redis, &stream).await.expect("asks");
     assert_eq!(pending, [("one".to_owned(), 2)]);
     assert!(all.iter().all(|(_, job)| handlers.runs_of(*job) == 1));
 }
@@ -259,29 +222,18 @@ async fn what_fails_or_panics_stays_pending() {
 async fn broken_entries_are_taken_off() {
     let server = RedisServer::start();
     let (redis, stream) = (open(&server), stream_name("t", "da_routing"));
-    for fields in [
-        &["job", "none", "run", "1"][..],
-        &["a", "b"],
-        &["job", "", "run", ""],
-    ] {
+    for fields in [&["job", "none", "run", "1"][..], &["a", "b"], &["job", "", "run", ""]] {
         let mut add = redis::cmd("XADD");
         add.arg(&stream).arg("*").arg(fields);
         redis.query::<String>(&add).await.expect("adds");
     }
-    queue::push(&redis, &jobs(&stream, 0..1))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 0..1)).await.expect("push");
     let handlers = Handlers::new(true);
     let running = Running::start(&redis, &stream, &handlers);
     until_empty(&redis, &stream).await;
     until("the job has run", || async { handlers.total() == 1 }).await;
     assert_eq!(running.counts.broken(), 3);
-    assert_eq!(
-        queue::pending_consumers(&redis, &stream)
-            .await
-            .expect("asks"),
-        []
-    );
+    assert_eq!(queue::pending_consumers(&redis, &stream).await.expect("asks"), []);
     running.stopped().await;
 }
 
@@ -290,9 +242,7 @@ async fn a_worker_outlives_the_loss_of_redis() {
     let mut server = RedisServer::start();
     let (redis, stream) = (open(&server), stream_name("t", "provisioning_sync"));
     let handlers = Handlers::new(false);
-    queue::push(&redis, &jobs(&stream, 0..50))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 0..50)).await.expect("push");
     let running = Running::start(&redis, &stream, &handlers);
     until("some are at work", || async {
         handlers.at_work.load(Ordering::SeqCst) == 4
@@ -319,15 +269,10 @@ async fn a_worker_outlives_the_loss_of_redis() {
     server.restart();
     let (before, stream_again) = (handlers.total(), stream.clone());
     until("jobs can be added again", || async {
-        queue::push(&redis, &jobs(&stream_again, 100..200))
-            .await
-            .is_ok()
+        queue::push(&redis, &jobs(&stream_again, 100..200)).await.is_ok()
     })
     .await;
-    until("they have run", || async {
-        handlers.total() >= before + 100
-    })
-    .await;
+    until("they have run", || async { handlers.total() >= before + 100 }).await;
     until_empty(&redis, &stream).await;
     assert!(redis.health().reachable);
     assert!(!redis.health().reachable_for(PATIENCE));
@@ -345,9 +290,7 @@ async fn a_worker_can_start_before_redis() {
     assert!(redis.ping().await.is_err_and(|error| error.is_away()));
     server.restart();
     until("jobs can be added", || async { redis.ping().await.is_ok() }).await;
-    queue::push(&redis, &jobs(&stream, 0..10))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 0..10)).await.expect("push");
     until("they have run", || async { handlers.total() == 10 }).await;
     running.stopped().await;
 }
@@ -365,10 +308,7 @@ async fn stream_and_group_are_made_again_after_flushall() {
         let expected = usize::try_from(round + 1).expect("small") * 10;
         until("they have run", || async { handlers.total() == expected }).await;
         until_empty(&redis, &stream).await;
-        redis
-            .query::<()>(&redis::cmd("FLUSHALL"))
-            .await
-            .expect("flushes");
+        redis.query::<()>(&redis::cmd("FLUSHALL")).await.expect("flushes");
         redis
             .query::<()>(redis::cmd("SCRIPT").arg("FLUSH"))
             .await
@@ -382,9 +322,7 @@ async fn a_paused_queue_starts_nothing_until_it_is_resumed() {
     let server = RedisServer::start();
     let (redis, stream) = (open(&server), stream_name("t", "notification"));
     let handlers = Handlers::new(false);
-    queue::push(&redis, &jobs(&stream, 0..100))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 0..100)).await.expect("push");
     let running = Running::start(&redis, &stream, &handlers);
     until("some are at work", || async {
         handlers.at_work.load(Ordering::SeqCst) == 4
@@ -393,16 +331,11 @@ async fn a_paused_queue_starts_nothing_until_it_is_resumed() {
     running.pause.send_replace(true);
     // Those at work end; nothing that waits is started, though it was read.
     handlers.gate.add_permits(1_000);
-    until("those at work have ended", || async {
-        handlers.total() == 4
-    })
-    .await;
+    until("those at work have ended", || async { handlers.total() == 4 }).await;
     // The pause takes effect within a second; what is read after that would be seen in the following one.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let read = running.counts.read();
-    queue::push(&redis, &jobs(&stream, 100..110))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 100..110)).await.expect("push");
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(handlers.total(), 4);
     assert_eq!(running.counts.read(), read);
@@ -418,9 +351,7 @@ async fn a_stop_hands_back_what_was_not_started() {
     let server = RedisServer::start();
     let (redis, stream) = (open(&server), stream_name("t", "notification"));
     let handlers = Handlers::new(false);
-    queue::push(&redis, &jobs(&stream, 0..40))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 0..40)).await.expect("push");
     let running = Running::start(&redis, &stream, &handlers);
     until("four are at work, the buffer is full", || async {
         handlers.at_work.load(Ordering::SeqCst) == 4 && running.counts.read() >= 16
@@ -432,20 +363,13 @@ async fn a_stop_hands_back_what_was_not_started() {
         running.counts.handed_back() == running.counts.read() - 4
     })
     .await;
-    let pending = queue::pending_consumers(&redis, &stream)
-        .await
-        .expect("asks");
+    let pending = queue::pending_consumers(&redis, &stream).await.expect("asks");
     assert_eq!(pending, [("one".to_owned(), 4)]);
     assert!(!running.worker.is_finished());
     handlers.gate.add_permits(4);
     running.stopped().await;
     assert_eq!(handlers.total(), 4);
-    assert_eq!(
-        queue::pending_consumers(&redis, &stream)
-            .await
-            .expect("asks"),
-        []
-    );
+    assert_eq!(queue::pending_consumers(&redis, &stream).await.expect("asks"), []);
     assert_eq!(queue::length(&redis, &stream).await.expect("asks"), 36);
 
     handlers.gate.add_permits(1_000);
@@ -460,9 +384,7 @@ async fn a_stop_ends_in_time_with_redis_away() {
     let mut server = RedisServer::start();
     let (redis, stream) = (open(&server), stream_name("t", "notification"));
     let handlers = Handlers::new(false);
-    queue::push(&redis, &jobs(&stream, 0..40))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 0..40)).await.expect("push");
     let running = Running::start(&redis, &stream, &handlers);
     until("four are at work", || async {
         handlers.at_work.load(Ordering::SeqCst) == 4
@@ -472,11 +394,7 @@ async fn a_stop_ends_in_time_with_redis_away() {
     handlers.gate.add_permits(1_000);
     let asked = Instant::now();
     running.stopped().await;
-    assert!(
-        asked.elapsed() < Duration::from_secs(15),
-        "{:?}",
-        asked.elapsed()
-    );
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
 }
 
 /// A monitor stops its workers through apalis, not through our token.
@@ -485,9 +403,7 @@ async fn a_monitor_drives_and_stops_it() {
     let server = RedisServer::start();
     let (redis, stream) = (open(&server), stream_name("t", "notification"));
     let handlers = Handlers::new(true);
-    queue::push(&redis, &jobs(&stream, 0..10))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 0..10)).await.expect("push");
     let (_pause, paused) = watch::channel(false);
     let shutdown = CancellationToken::new();
     let signal = shutdown.clone();
@@ -496,12 +412,7 @@ async fn a_monitor_drives_and_stops_it() {
         let options = StreamOptions::new(name.as_str(), "one");
         let never = CancellationToken::new();
         WorkerBuilder::new("test")
-            .backend(StreamBackend::new(
-                connection.clone(),
-                options,
-                paused.clone(),
-                &never,
-            ))
+            .backend(StreamBackend::new(connection.clone(), options, paused.clone(), &never))
             .data(shared.clone())
             .concurrency(4)
             .parallelize(tokio::spawn)
@@ -521,21 +432,9 @@ async fn a_monitor_drives_and_stops_it() {
 async fn entries_of_a_dead_consumer_are_claimed_once() {
     let server = RedisServer::start();
     let (redis, stream) = (open(&server), stream_name("t", "notification"));
-    assert_eq!(
-        queue::pending_consumers(&redis, &stream)
-            .await
-            .expect("asks"),
-        []
-    );
-    assert_eq!(
-        queue::claim(&redis, &stream, "dead", "me", 10)
-            .await
-            .expect("asks"),
-        []
-    );
-    queue::push(&redis, &jobs(&stream, 0..9))
-        .await
-        .expect("push");
+    assert_eq!(queue::pending_consumers(&redis, &stream).await.expect("asks"), []);
+    assert_eq!(queue::claim(&redis, &stream, "dead", "me", 10).await.expect("asks"), []);
+    queue::push(&redis, &jobs(&stream, 0..9)).await.expect("push");
     let mut add = redis::cmd("XADD");
     add.arg(&stream).arg("*").arg(&["no", "job"][..]);
     redis.query::<String>(&add).await.expect("adds");
@@ -550,9 +449,7 @@ async fn entries_of_a_dead_consumer_are_claimed_once() {
         .arg(&stream)
         .arg(">");
     redis.query::<redis::Value>(&read).await.expect("reads");
-    let pending = queue::pending_consumers(&redis, &stream)
-        .await
-        .expect("asks");
+    let pending = queue::pending_consumers(&redis, &stream).await.expect("asks");
     assert_eq!(pending, [("dead".to_owned(), 10)]);
 
     let idle = Duration::ZERO;
@@ -565,9 +462,7 @@ async fn entries_of_a_dead_consumer_are_claimed_once() {
     let minute = Duration::from_mins(1);
     let none = queue::claim_idle(&redis, &stream, "dead", "me", minute, 6).await;
     assert_eq!(none.expect("asks"), []);
-    let first = queue::claim(&redis, &stream, "dead", "me", 6)
-        .await
-        .expect("claims");
+    let first = queue::claim(&redis, &stream, "dead", "me", 6).await.expect("claims");
     let (second, third) = tokio::join!(
         queue::claim(&redis, &stream, "dead", "me", 6),
         queue::claim(&redis, &stream, "dead", "me", 6),
@@ -602,12 +497,7 @@ async fn entries_of_a_dead_consumer_are_claimed_once() {
         .await
         .expect("acknowledges");
     assert_eq!(queue::length(&redis, &stream).await.expect("asks"), 0);
-    assert_eq!(
-        queue::pending_consumers(&redis, &stream)
-            .await
-            .expect("asks"),
-        []
-    );
+    assert_eq!(queue::pending_consumers(&redis, &stream).await.expect("asks"), []);
 }
 
 /// An answer of Redis can get lost with the connection: its entries are ours, and we do not have them.
@@ -616,17 +506,13 @@ async fn entries_of_a_lost_answer_are_found_again() {
     let server = RedisServer::start();
     let (redis, stream) = (open(&server), stream_name("t", "notification"));
     let handlers = Handlers::new(true);
-    queue::push(&redis, &jobs(&stream, 0..5))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 0..5)).await.expect("push");
     let running = Running::start(&redis, &stream, &handlers);
     until_empty(&redis, &stream).await;
     running.pause.send_replace(true);
     tokio::time::sleep(Duration::from_secs(1)).await;
     // As if the reader had asked, and the answer had not come.
-    queue::push(&redis, &jobs(&stream, 5..55))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 5..55)).await.expect("push");
     let mut read = redis::cmd("XREADGROUP");
     read.arg("GROUP")
         .arg(queue::GROUP)
@@ -636,15 +522,8 @@ async fn entries_of_a_lost_answer_are_found_again() {
         .arg(">");
     redis.query::<redis::Value>(&read).await.expect("reads");
     let mut kill = redis::cmd("CLIENT");
-    kill.arg("KILL")
-        .arg("TYPE")
-        .arg("normal")
-        .arg("SKIPME")
-        .arg("yes");
-    redis
-        .query::<u64>(&kill)
-        .await
-        .expect("cuts the reader off");
+    kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
+    redis.query::<u64>(&kill).await.expect("cuts the reader off");
     running.pause.send_replace(false);
     until("all have run", || async { handlers.total() == 55 }).await;
     until_empty(&redis, &stream).await;
@@ -659,9 +538,7 @@ async fn nothing_is_lost_in_a_stall() {
     let (redis, stream) = (open(&server), stream_name("t", "notification"));
     let handlers = Handlers::new(true);
     let running = Running::start(&redis, &stream, &handlers);
-    queue::push(&redis, &jobs(&stream, 0..5))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 0..5)).await.expect("push");
     until("they have run", || async { handlers.total() == 5 }).await;
 
     server.stall();
@@ -672,9 +549,7 @@ async fn nothing_is_lost_in_a_stall() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     server.go_on();
     until("jobs can be added", || async { redis.ping().await.is_ok() }).await;
-    queue::push(&redis, &jobs(&stream, 10..15))
-        .await
-        .expect("push");
+    queue::push(&redis, &jobs(&stream, 10..15)).await.expect("push");
     until_empty(&redis, &stream).await;
     until("all have run", || async { handlers.total() >= 15 }).await;
     running.stopped().await;
@@ -685,23 +560,13 @@ async fn nothing_is_lost_in_a_stall() {
 #[tokio::test]
 async fn operations_end_in_time_when_nothing_answers() {
     // A listener that takes connections and never says a word.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("binds");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let silent = listener.local_addr().expect("an address");
     let redis = Redis::open(&format!("redis://{silent}")).expect("a good address");
     let asked = Instant::now();
     let answers = futures::future::join_all((0..20).map(|_| redis.ping())).await;
-    assert!(
-        answers
-            .iter()
-            .all(|answer| matches!(answer, Err(Error::Away { .. })))
-    );
-    assert!(
-        asked.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        asked.elapsed()
-    );
+    assert!(answers.iter().all(|answer| matches!(answer, Err(Error::Away { .. }))));
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     drop(listener);
     assert!(!redis.health().reachable);
 }
@@ -714,9 +579,7 @@ async fn an_error_of_a_command_does_not_count_as_redis_being_away() {
         .query::<()>(redis::cmd("SET").arg("t:jobs:x").arg(1))
         .await
         .expect("sets");
-    let error = queue::length(&redis, "t:jobs:x")
-        .await
-        .expect_err("it is no stream");
+    let error = queue::length(&redis, "t:jobs:x").await.expect_err("it is no stream");
     assert_eq!(error.code(), Some("WRONGTYPE"));
     assert!(redis.health().reachable);
     assert!(redis.health().reachable_for(Duration::ZERO));

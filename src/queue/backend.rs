@@ -138,12 +138,7 @@ impl std::fmt::Debug for Tasks {
 impl StreamBackend {
     /// A backend that neither reads nor starts anything while `paused` holds true, and that ends when `stop` is cancelled (or
     /// its worker is stopped): entries that were not started are handed back at once, while handlers are still running.
-    pub fn new(
-        redis: Redis,
-        options: StreamOptions,
-        paused: watch::Receiver<bool>,
-        stop: &CancellationToken,
-    ) -> Self {
+    pub fn new(redis: Redis, options: StreamOptions, paused: watch::Receiver<bool>, stop: &CancellationToken) -> Self {
         let stop = stop.child_token();
         let finish = CancellationToken::new();
         let (done, done_receiver) = mpsc::channel(WAITING_MAX);
@@ -201,11 +196,7 @@ impl Backend for StreamBackend {
     /// Polling cannot fail: an error would end the worker.
     type Error = Infallible;
 
-    fn poll_ready(
-        &mut self,
-        _cx: &mut Context<'_>,
-        _worker: &WorkerContext,
-    ) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _cx: &mut Context<'_>, _worker: &WorkerContext) -> Poll<Result<(), Infallible>> {
         self.start();
         Poll::Ready(Ok(()))
     }
@@ -226,11 +217,7 @@ impl Backend for StreamBackend {
         }))
     }
 
-    fn poll_close(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &WorkerContext,
-    ) -> Poll<Result<(), Infallible>> {
+    fn poll_close(&mut self, cx: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Infallible>> {
         self.stop.cancel();
         // A worker whose backend has no more is closed, but waits for being stopped before it ends.
         if !worker.is_shutting_down()

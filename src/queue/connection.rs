@@ -8,8 +8,8 @@ use std::{
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline,
-    RedisError, RedisResult, ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult,
+    ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
 };
 use tokio::time::{Instant, timeout};
 
@@ -25,9 +25,7 @@ const OPERATION_WITHIN: Duration = Duration::from_secs(6);
 #[non_exhaustive]
 pub enum Error {
     /// The address cannot be used. It is not repeated here, as it may hold a password.
-    #[error(
-        "redis.url cannot be used ({reason}); give redis://HOST:PORT/DB, rediss://… or redis+unix:///PATH"
-    )]
+    #[error("redis.url cannot be used ({reason}); give redis://HOST:PORT/DB, rediss://… or redis+unix:///PATH")]
     Url {
         /// What is wrong with it.
         reason: String,
@@ -43,9 +41,7 @@ pub enum Error {
         reason: String,
     },
     /// Redis answered with an error.
-    #[error(
-        "Redis at {address} refused a command ({answer}); see the memory, disk and access rules of Redis"
-    )]
+    #[error("Redis at {address} refused a command ({answer}); see the memory, disk and access rules of Redis")]
     Refused {
         /// Host and port, or path of the socket.
         address: Arc<str>,
@@ -189,10 +185,7 @@ impl Redis {
     }
 
     /// Runs a script, which is loaded again when Redis has lost it (`NOSCRIPT`).
-    pub async fn script<T: FromRedisValue>(
-        &self,
-        script: &ScriptInvocation<'_>,
-    ) -> Result<T, Error> {
+    pub async fn script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Error> {
         self.run(Request::Script(script)).await
     }
 
@@ -241,10 +234,7 @@ impl Redis {
     }
 
     /// A new connection, whose answers may take so long.
-    pub(super) async fn connect(
-        &self,
-        answer_within: Duration,
-    ) -> Result<MultiplexedConnection, Error> {
+    pub(super) async fn connect(&self, answer_within: Duration) -> Result<MultiplexedConnection, Error> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_WITHIN))
             .set_response_timeout(Some(answer_within));

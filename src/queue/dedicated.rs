@@ -66,11 +66,7 @@ impl fmt::Debug for Dedicated {
 impl Dedicated {
     /// Runs a command that may block. Not to be dropped while it waits: what Redis hands out then is lost to the caller.
     pub async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, Error> {
-        let answer = timeout(
-            self.answer_within,
-            command.query_async(&mut self.connection),
-        )
-        .await;
+        let answer = timeout(self.answer_within, command.query_async(&mut self.connection)).await;
         match answer {
             Ok(Ok(answer)) => {
                 self.redis.reached();

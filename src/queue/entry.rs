@@ -71,11 +71,7 @@ pub(super) fn add(stream: &str, job: JobRef) -> Cmd {
     cmd.arg(stream)
         .arg("*")
         .arg(JOB)
-        .arg(
-            &job.id
-                .as_hyphenated()
-                .encode_lower(&mut Uuid::encode_buffer())[..],
-        )
+        .arg(&job.id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer())[..])
         .arg(RUN)
         .arg(job.run_no);
     cmd
@@ -171,10 +167,7 @@ mod tests {
     fn reads_jobs_and_sets_broken_entries_apart() {
         let id = Uuid::from_u128(7);
         let batch = batch(answer(vec![
-            entry(
-                "5-1",
-                &["job", &id.to_string(), "run", "3", "later", "field"],
-            ),
+            entry("5-1", &["job", &id.to_string(), "run", "3", "later", "field"]),
             entry("5-2", &["job", "no-uuid", "run", "3"]),
             entry("5-3", &["job", &id.to_string(), "run", "-1"]),
             entry("6-0", &["run", "1"]),

@@ -156,9 +156,7 @@ impl Reader {
             Err(error) if error.code() == Some("BUSYGROUP") => {}
             Err(error) => return Err(error),
         }
-        let groups: StreamInfoGroupsReply = connection
-            .query(redis::cmd("XINFO").arg("GROUPS").arg(stream))
-            .await?;
+        let groups: StreamInfoGroupsReply = connection.query(redis::cmd("XINFO").arg("GROUPS").arg(stream)).await?;
         let delivered = groups
             .groups
             .iter()
@@ -167,19 +165,12 @@ impl Reader {
             .unwrap_or_default();
         // Not later than what Redis handed out: it may have come back with an older state. And at the start nothing of
         // before is ours: what an earlier life of this consumer left is recovery's.
-        let received = self
-            .received
-            .map_or(delivered, |received| received.min(delivered));
+        let received = self.received.map_or(delivered, |received| received.min(delivered));
         self.received = Some(received);
         Ok(received < delivered)
     }
 
-    async fn read(
-        &self,
-        connection: &mut Dedicated,
-        count: usize,
-        lost: bool,
-    ) -> Result<Batch, Error> {
+    async fn read(&self, connection: &mut Dedicated, count: usize, lost: bool) -> Result<Batch, Error> {
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP").arg(GROUP).arg(&*self.options.consumer);
         read.arg("COUNT").arg(count);
@@ -232,9 +223,7 @@ impl Reader {
             }
             handed_back += chunk.len();
         }
-        self.counts
-            .handed_back
-            .fetch_add(handed_back as u64, Ordering::Relaxed);
+        self.counts.handed_back.fetch_add(handed_back as u64, Ordering::Relaxed);
     }
 }
 

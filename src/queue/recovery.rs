@@ -66,9 +66,7 @@ pub struct Claimed {
 
 /// The consumers that hold entries of the stream, and how many each.
 pub async fn pending_consumers(redis: &Redis, stream: &str) -> Result<Vec<(String, u64)>, Error> {
-    let summary = redis
-        .query(redis::cmd("XPENDING").arg(stream).arg(GROUP))
-        .await;
+    let summary = redis.query(redis::cmd("XPENDING").arg(stream).arg(GROUP)).await;
     match or_without_group(summary, StreamPendingReply::Empty)? {
         StreamPendingReply::Data(data) => Ok(data
             .consumers
@@ -91,15 +89,7 @@ pub async fn claim(
     to_consumer: &str,
     count: usize,
 ) -> Result<Vec<Claimed>, Error> {
-    claim_idle(
-        redis,
-        stream,
-        from_consumer,
-        to_consumer,
-        Duration::ZERO,
-        count,
-    )
-    .await
+    claim_idle(redis, stream, from_consumer, to_consumer, Duration::ZERO, count).await
 }
 
 /// Like [`claim`], of those entries that were delivered at least `idle` ago: for a living consumer, whose handlers that gave
@@ -115,8 +105,7 @@ pub async fn claim_idle(
     let mut script = CLAIM.key(stream);
     script.arg(GROUP).arg(from_consumer).arg(to_consumer);
     script.arg(count.clamp(1, CLAIM_MAX)).arg(millis(idle));
-    let answer: Vec<(Value, Value, u64)> =
-        or_without_group(redis.script(&script).await, Vec::new())?;
+    let answer: Vec<(Value, Value, u64)> = or_without_group(redis.script(&script).await, Vec::new())?;
 
     let mut claimed = Vec::with_capacity(answer.len());
     let mut broken = Vec::new();
@@ -145,12 +134,7 @@ pub async fn claim_idle(
 }
 
 /// Deletes a consumer if it holds no entry and has been idle for at least `idle`; tells whether it did.
-pub async fn delete_idle_consumer(
-    redis: &Redis,
-    stream: &str,
-    consumer: &str,
-    idle: Duration,
-) -> Result<bool, Error> {
+pub async fn delete_idle_consumer(redis: &Redis, stream: &str, consumer: &str, idle: Duration) -> Result<bool, Error> {
     let mut script = DELETE_IDLE_CONSUMER.key(stream);
     script.arg(GROUP).arg(consumer);
     script.arg(millis(idle));

@@ -18,9 +18,7 @@ pub async fn push<S: AsRef<str> + Sync>(redis: &Redis, jobs: &[(S, JobRef)]) -> 
     for chunk in jobs.chunks(PUSH_MAX) {
         let mut pipeline = redis::Pipeline::with_capacity(chunk.len());
         for (stream, job) in chunk {
-            pipeline
-                .add_command(entry::add(stream.as_ref(), *job))
-                .ignore();
+            pipeline.add_command(entry::add(stream.as_ref(), *job)).ignore();
         }
         redis.pipeline::<()>(&pipeline).await?;
     }
@@ -69,11 +67,6 @@ pub async fn oldest_entry_ms(redis: &Redis, stream: &str) -> Result<Option<u64>,
 }
 
 fn take_off(multi: &mut redis::Pipeline, stream: &str, entries: &[EntryId]) {
-    multi
-        .cmd("XACK")
-        .arg(stream)
-        .arg(GROUP)
-        .arg(entries)
-        .ignore();
+    multi.cmd("XACK").arg(stream).arg(GROUP).arg(entries).ignore();
     multi.cmd("XDEL").arg(stream).arg(entries).ignore();
 }

@@ -157,10 +157,7 @@ impl WorkersSettings {
 impl ShutdownSettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
         Self {
-            grace: reader.duration(
-                "shutdown.grace",
-                &(Duration::ZERO..=Duration::from_hours(1)),
-            ),
+            grace: reader.duration("shutdown.grace", &(Duration::ZERO..=Duration::from_hours(1))),
         }
     }
 }
@@ -176,10 +173,7 @@ impl IntakeSettings {
 impl DispatcherSettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
         Self {
-            poll: reader.duration(
-                "dispatcher.poll",
-                &(Duration::from_millis(10)..=Duration::from_mins(1)),
-            ),
+            poll: reader.duration("dispatcher.poll", &(Duration::from_millis(10)..=Duration::from_mins(1))),
         }
     }
 }
@@ -187,17 +181,13 @@ impl DispatcherSettings {
 impl HeartbeatSettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let heartbeat = Self {
-            every: reader.duration(
-                "heartbeat.every",
-                &(Duration::from_millis(10)..=Duration::from_mins(1)),
-            ),
+            every: reader.duration("heartbeat.every", &(Duration::from_millis(10)..=Duration::from_mins(1))),
             dead_after: reader.duration(
                 "heartbeat.dead_after",
                 &(Duration::from_millis(30)..=Duration::from_hours(1)),
             ),
         };
-        let are_sound =
-            reader.is_sound("heartbeat.every") && reader.is_sound("heartbeat.dead_after");
+        let are_sound = reader.is_sound("heartbeat.every") && reader.is_sound("heartbeat.dead_after");
         if are_sound && heartbeat.dead_after <= 2 * heartbeat.every {
             let every = humantime::format_duration(heartbeat.every);
             reader.problem(
@@ -215,16 +205,13 @@ impl HeartbeatSettings {
 
 impl LogSettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let format = reader.text(
-            "log.format",
-            "write \"text\" or \"json\"",
-            |text| match text {
-                "text" => Ok(LogFormat::Text),
-                "json" => Ok(LogFormat::Json),
-                other => Err(format!("{} is no format", quoted(other))),
-            },
-        );
-        let filter_wanted = "write a level (error, warn, info, debug, trace) or directives such as \"info,enrolld=debug\"";
+        let format = reader.text("log.format", "write \"text\" or \"json\"", |text| match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            other => Err(format!("{} is no format", quoted(other))),
+        });
+        let filter_wanted =
+            "write a level (error, warn, info, debug, trace) or directives such as \"info,enrolld=debug\"";
         let filter = reader.text("log.filter", filter_wanted, |text| {
             EnvFilter::builder()
                 .parse(text)

@@ -40,8 +40,7 @@ impl HttpSettings {
     }
 
     pub(super) fn read(reader: &mut Reader, sends_mail: bool) -> Self {
-        const ADDRESS: &str =
-            "write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"";
+        const ADDRESS: &str = "write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"";
         let address = |text: &str| {
             text.parse::<SocketAddr>()
                 .map_err(|_| format!("{} is not an IP address with a port", quoted(text)))
@@ -75,7 +74,10 @@ impl HttpSettings {
             if self.api_token.is_none() && reader.is_sound("http.api_token") {
                 reader.problem(
                     "http.api_token",
-                    format!("is not set, though http.bind ({}) is reachable from other hosts", self.bind),
+                    format!(
+                        "is not set, though http.bind ({}) is reachable from other hosts",
+                        self.bind
+                    ),
                     "set it to at least 16 characters that nobody can guess (`openssl rand -hex 32`), \
                      or bind to 127.0.0.1; for the link pages alone there is http.public_bind",
                 );
@@ -121,11 +123,9 @@ pub struct SecuritySettings {
 impl SecuritySettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let want = "write keys of at least 32 characters each (`openssl rand -hex 32`), the one that signs first";
-        let link_keys = reader.secrets("security.link_key", want, |text| {
-            match text.chars().count() {
-                count if count < LINK_KEY_LEAST => Err(format!("has a key of {count} characters")),
-                _ => Ok(()),
-            }
+        let link_keys = reader.secrets("security.link_key", want, |text| match text.chars().count() {
+            count if count < LINK_KEY_LEAST => Err(format!("has a key of {count} characters")),
+            _ => Ok(()),
         });
         Self { link_keys }
     }

@@ -79,11 +79,7 @@ struct TomlLayer {
 }
 
 impl TomlLayer {
-    fn parse(
-        name: &str,
-        text: &str,
-        foreign: &mut Vec<(String, Source)>,
-    ) -> Result<Self, SettingsError> {
+    fn parse(name: &str, text: &str, foreign: &mut Vec<(String, Source)>) -> Result<Self, SettingsError> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             // Not the error's Display: it quotes the line, which may hold a secret.
             let at = error.span().map_or(0, |span| span.start);
@@ -130,12 +126,7 @@ fn labelled(origin: &String, value: toml::Value) -> Value {
         toml::Value::Float(number) => ValueKind::Float(number),
         toml::Value::Boolean(flag) => ValueKind::Boolean(flag),
         toml::Value::Datetime(time) => ValueKind::String(time.to_string()),
-        toml::Value::Array(items) => ValueKind::Array(
-            items
-                .into_iter()
-                .map(|item| labelled(origin, item))
-                .collect(),
-        ),
+        toml::Value::Array(items) => ValueKind::Array(items.into_iter().map(|item| labelled(origin, item)).collect()),
         toml::Value::Table(table) => ValueKind::Table(
             table
                 .into_iter()
@@ -182,11 +173,7 @@ fn variables(
 fn dotted(path: &str) -> String {
     let mut key = String::with_capacity(path.len());
     for segment in path.to_lowercase().split("__") {
-        if !key.is_empty()
-            && segment
-                .parse::<usize>()
-                .is_ok_and(|index| index <= HIGHEST_INDEX)
-        {
+        if !key.is_empty() && segment.parse::<usize>().is_ok_and(|index| index <= HIGHEST_INDEX) {
             key.push('[');
             key.push_str(segment);
             key.push(']');
@@ -209,15 +196,9 @@ fn mergeable(key: &str) -> bool {
             let is_index = index
                 .strip_prefix('[')
                 .and_then(|rest| rest.strip_suffix(']'))
-                .is_some_and(|number| {
-                    number
-                        .parse::<usize>()
-                        .is_ok_and(|index| index <= HIGHEST_INDEX)
-                });
+                .is_some_and(|number| number.parse::<usize>().is_ok_and(|index| index <= HIGHEST_INDEX));
             !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
                 && (index.is_empty() || is_index)
         })
 }

@@ -39,15 +39,11 @@ pub enum MailTransport {
 
 impl MailSettings {
     pub(super) fn read(reader: &mut Reader, data_dir: &Path) -> Self {
-        let is_smtp = reader.text(
-            "mail.transport",
-            "write \"file\" or \"smtp\"",
-            |text| match text {
-                "file" => Ok(false),
-                "smtp" => Ok(true),
-                other => Err(format!("{} is no transport", quoted(other))),
-            },
-        );
+        let is_smtp = reader.text("mail.transport", "write \"file\" or \"smtp\"", |text| match text {
+            "file" => Ok(false),
+            "smtp" => Ok(true),
+            other => Err(format!("{} is no transport", quoted(other))),
+        });
         let from = reader.text("mail.from", MAILBOX, values::mailbox);
         let url = reader.secret_url("mail.smtp.url", SMTP_URL, smtp_url);
         let timeout = reader.duration(
@@ -82,7 +78,8 @@ impl MailSettings {
     }
 }
 
-const SMTP_URL: &str = "write \"smtps://USER:PASSWORD@HOST\", \"smtp://USER:PASSWORD@HOST?tls=required\", or \"smtp://127.0.0.1:25\"";
+const SMTP_URL: &str =
+    "write \"smtps://USER:PASSWORD@HOST\", \"smtp://USER:PASSWORD@HOST?tls=required\", or \"smtp://127.0.0.1:25\"";
 
 /// Holds to what lettre takes; never repeats the text.
 fn smtp_url(text: &str) -> Result<(), String> {

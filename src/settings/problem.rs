@@ -101,19 +101,11 @@ pub(super) fn variable(key: &str) -> String {
 }
 
 /// The remedy for the unknown key `key`, from the keys there are.
-pub(super) fn did_you_mean<'k>(
-    key: &str,
-    known: impl Iterator<Item = &'k String> + Clone,
-) -> String {
+pub(super) fn did_you_mean<'k>(key: &str, known: impl Iterator<Item = &'k String> + Clone) -> String {
     if key.len() <= LONGEST_SUGGESTED {
         let by_likeness = known
             .clone()
-            .map(|candidate| {
-                (
-                    strsim::normalized_damerau_levenshtein(key, candidate),
-                    candidate,
-                )
-            })
+            .map(|candidate| (strsim::normalized_damerau_levenshtein(key, candidate), candidate))
             .max_by(|a, b| a.0.total_cmp(&b.0));
         if let Some((likeness, candidate)) = by_likeness
             && likeness >= 0.7
@@ -137,9 +129,6 @@ pub(super) fn did_you_mean<'k>(
     if siblings.is_empty() {
         "remove it; `enrolld config show` lists every key".to_owned()
     } else {
-        format!(
-            "remove it; the keys of [{section}] are {}",
-            siblings.join(", ")
-        )
+        format!("remove it; the keys of [{section}] are {}", siblings.join(", "))
     }
 }

@@ -40,8 +40,7 @@ pub struct ProvisioningTarget {
 
 impl ProvisioningSettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let cron =
-            "write a cron expression with seconds, such as \"0 30 3 * * *\" (03:30 UTC, daily)";
+        let cron = "write a cron expression with seconds, such as \"0 30 3 * * *\" (03:30 UTC, daily)";
         Self {
             within: reader.duration("provisioning.within", &ANY_WAIT),
             poll: reader.duration(
@@ -49,8 +48,7 @@ impl ProvisioningSettings {
                 &(Duration::from_millis(10)..=Duration::from_hours(24)),
             ),
             reconcile_at: reader.text("provisioning.reconcile_at", cron, |text| {
-                Schedule::from_str(text)
-                    .map_err(|_| format!("{} is not a cron expression", quoted(text)))
+                Schedule::from_str(text).map_err(|_| format!("{} is not a cron expression", quoted(text)))
             }),
             targets: targets(reader),
         }
@@ -70,10 +68,7 @@ fn targets(reader: &mut Reader) -> Vec<ProvisioningTarget> {
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
             if !fits || text.len() > 32 {
-                Err(format!(
-                    "{} has other characters, or is too long",
-                    quoted(text)
-                ))
+                Err(format!("{} has other characters, or is too long", quoted(text)))
             } else if targets.iter().any(|other| other.name == text) {
                 Err(format!("{} is the name of another target", quoted(text)))
             } else {

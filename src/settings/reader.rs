@@ -13,9 +13,7 @@ use super::Setting;
 use super::layers::{Layers, source_of};
 use super::problem::{Problem, Source, did_you_mean, variable};
 use super::secret_url::SecretUrl;
-use super::shape::{
-    Shape, find, is_table, items_of, kind_of, pattern, shape_of, shortened, text_of,
-};
+use super::shape::{Shape, find, is_table, items_of, kind_of, pattern, shape_of, shortened, text_of};
 use super::values;
 
 pub(super) struct Reader {
@@ -47,12 +45,7 @@ impl Reader {
     }
 
     /// A text that always has a value; `want` is the remedy when it cannot be used.
-    pub(super) fn text<T>(
-        &mut self,
-        key: &str,
-        want: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> T {
+    pub(super) fn text<T>(&mut self, key: &str, want: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
         self.always(key, Shape::Text, want, |value| parse(text_of(value)))
     }
 
@@ -79,9 +72,7 @@ impl Reader {
         want: &str,
         check: impl Fn(&str) -> Result<(), String>,
     ) -> Option<SecretString> {
-        let parse = |value: &toml::Value| {
-            check(text_of(value)).map(|()| SecretString::from(text_of(value)))
-        };
+        let parse = |value: &toml::Value| check(text_of(value)).map(|()| SecretString::from(text_of(value)));
         self.maybe(key, Shape::Text, want, parse, |_, _| "(set)".to_owned())
     }
 
@@ -108,8 +99,7 @@ impl Reader {
         want: &str,
         check: impl Fn(&str) -> Result<(), String>,
     ) -> Option<SecretUrl> {
-        let parse =
-            |value: &toml::Value| check(text_of(value)).map(|()| SecretUrl::new(text_of(value)));
+        let parse = |value: &toml::Value| check(text_of(value)).map(|()| SecretUrl::new(text_of(value)));
         self.maybe(key, Shape::Text, want, parse, |_, url| {
             toml::Value::from(url.to_string()).to_string()
         })
@@ -117,11 +107,7 @@ impl Reader {
 
     /// A whole number within `range`.
     pub(super) fn integer<T: TryFrom<i64>>(&mut self, key: &str, range: RangeInclusive<i64>) -> T {
-        let want = format!(
-            "write a whole number from {} to {}",
-            range.start(),
-            range.end()
-        );
+        let want = format!("write a whole number from {} to {}", range.start(), range.end());
         let number = self.always(key, Shape::Integer, &want, |value| {
             let number = value.as_integer().expect("shaped as an integer");
             if range.contains(&number) {
@@ -148,26 +134,15 @@ impl Reader {
     }
 
     /// A duration within `range`, or unset.
-    pub(super) fn optional_duration(
-        &mut self,
-        key: &str,
-        range: &RangeInclusive<Duration>,
-    ) -> Option<Duration> {
+    pub(super) fn optional_duration(&mut self, key: &str, range: &RangeInclusive<Duration>) -> Option<Duration> {
         self.optional_text(key, &values::duration_wanted(range), |text| {
             values::duration(text, range)
         })
     }
 
     /// A list of texts, written as an array or separated by commas.
-    pub(super) fn list<T>(
-        &mut self,
-        key: &str,
-        want: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Vec<T> {
-        self.always(key, Shape::List, want, |value| {
-            items_of(value).map(&parse).collect()
-        })
+    pub(super) fn list<T>(&mut self, key: &str, want: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        self.always(key, Shape::List, want, |value| items_of(value).map(&parse).collect())
     }
 
     /// The number of tables in the list `key`; none when it is no such list, which is noted.
@@ -190,14 +165,8 @@ impl Reader {
                     }
                     return count;
                 }
-                ValueKind::Array(_) => (
-                    "has an entry that is not a table".to_owned(),
-                    source_of(value),
-                ),
-                _ => (
-                    format!("is {}, not a list of tables", kind_of(value)),
-                    source_of(value),
-                ),
+                ValueKind::Array(_) => ("has an entry that is not a table".to_owned(), source_of(value)),
+                _ => (format!("is {}, not a list of tables", kind_of(value)), source_of(value)),
             },
         };
         let remedy = format!(
@@ -281,12 +250,7 @@ impl Reader {
     fn walk(&self, key: String, value: &Value, unknown: &mut Vec<(String, Source)>) {
         let name = pattern(&key);
         match &value.kind {
-            ValueKind::Array(items)
-                if self
-                    .known
-                    .iter()
-                    .any(|known| known.starts_with(&format!("{name}[]."))) =>
-            {
+            ValueKind::Array(items) if self.known.iter().any(|known| known.starts_with(&format!("{name}[]."))) => {
                 for (index, item) in items.iter().enumerate() {
                     if is_table(item) {
                         self.walk(format!("{key}[{index}]"), item, unknown);
@@ -302,11 +266,7 @@ impl Reader {
                 }
             }
             // An empty section of ours is no mistake.
-            ValueKind::Table(_)
-                if self
-                    .known
-                    .iter()
-                    .any(|known| known.starts_with(&format!("{name}."))) => {}
+            ValueKind::Table(_) if self.known.iter().any(|known| known.starts_with(&format!("{name}."))) => {}
             _ => unknown.push((key, source_of(value))),
         }
     }
@@ -327,8 +287,7 @@ impl Reader {
                 Err(problem) => self.problem(key, problem, want),
             }
         }
-        let default =
-            find(&self.defaults, key).expect("default.toml has every key that is always set");
+        let default = find(&self.defaults, key).expect("default.toml has every key that is always set");
         let literal = shape_of(default, shape).expect("the defaults have the right shapes");
         parse(&literal).expect("the defaults are valid")
     }
@@ -346,10 +305,7 @@ impl Reader {
             toml::Value::Array(items) => items.is_empty(),
             _ => false,
         };
-        let Some((literal, source)) = self
-            .shaped(key, shape, want)
-            .filter(|(literal, _)| !is_empty(literal))
-        else {
+        let Some((literal, source)) = self.shaped(key, shape, want).filter(|(literal, _)| !is_empty(literal)) else {
             self.show(key, "(not set)".to_owned(), Source::Default);
             return None;
         };

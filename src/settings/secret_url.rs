@@ -81,10 +81,7 @@ mod tests {
             "redis://host/#s3ntinel",
         ] {
             let secret = SecretUrl::new(url);
-            assert!(
-                !format!("{secret} {secret:?}").contains("s3ntinel"),
-                "{secret}"
-            );
+            assert!(!format!("{secret} {secret:?}").contains("s3ntinel"), "{secret}");
             assert_eq!(secret.expose(), url);
         }
         let shown = SecretUrl::new("postgres://enrolld:s3ntinel@db.example/enrolld").to_string();

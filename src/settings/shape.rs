@@ -34,10 +34,7 @@ pub(super) fn shortened(key: &str) -> String {
     if escaped.chars().count() <= LONGEST_ECHO {
         return escaped;
     }
-    format!(
-        "{}…",
-        escaped.chars().take(LONGEST_ECHO).collect::<String>()
-    )
+    format!("{}…", escaped.chars().take(LONGEST_ECHO).collect::<String>())
 }
 
 /// `a[3].b` with every index left out: `a[].b`.
@@ -95,10 +92,7 @@ pub(super) fn shape_of(value: &Value, shape: Shape) -> Result<toml::Value, Strin
         (Shape::List, ValueKind::String(text)) => {
             let items: Vec<_> = match text.trim() {
                 "" => Vec::new(),
-                text => text
-                    .split(',')
-                    .map(|item| toml::Value::from(item.trim()))
-                    .collect(),
+                text => text.split(',').map(|item| toml::Value::from(item.trim())).collect(),
             };
             within_bounds(items)
         }
@@ -118,10 +112,7 @@ pub(super) fn shape_of(value: &Value, shape: Shape) -> Result<toml::Value, Strin
 
 fn within_bounds(items: Vec<toml::Value>) -> Result<toml::Value, String> {
     if items.len() > MOST_ITEMS {
-        return Err(format!(
-            "has {} entries, at most {MOST_ITEMS} are allowed",
-            items.len()
-        ));
+        return Err(format!("has {} entries, at most {MOST_ITEMS} are allowed", items.len()));
     }
     Ok(toml::Value::Array(items))
 }
@@ -134,9 +125,7 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
     match &value.kind {
         ValueKind::Nil => "nothing",
         ValueKind::Boolean(_) => "true or false",
-        ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => {
-            "a whole number"
-        }
+        ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => "a whole number",
         ValueKind::Float(_) => "a decimal number",
         ValueKind::String(_) => "text",
         ValueKind::Table(_) => "a section",
@@ -149,9 +138,5 @@ pub(super) fn text_of(value: &toml::Value) -> &str {
 }
 
 pub(super) fn items_of(value: &toml::Value) -> impl Iterator<Item = &str> {
-    value
-        .as_array()
-        .expect("shaped as a list")
-        .iter()
-        .map(text_of)
+    value.as_array().expect("shaped as a list").iter().map(text_of)
 }

@@ -82,22 +82,16 @@ pub(super) fn data_dir(reader: &mut Reader) -> PathBuf {
     )
 }
 
-const DATABASE_URL: &str =
-    "write \"sqlite://PATH\" (made when missing) or \"postgres://USER:PASSWORD@HOST/DATABASE\"";
+const DATABASE_URL: &str = "write \"sqlite://PATH\" (made when missing) or \"postgres://USER:PASSWORD@HOST/DATABASE\"";
 
 impl DatabaseSettings {
     pub(super) fn read(reader: &mut Reader, data_dir: &Path) -> Self {
-        let given = reader.secret_url("database.url", DATABASE_URL, |text| {
-            database_url(text).map(drop)
-        });
+        let given = reader.secret_url("database.url", DATABASE_URL, |text| database_url(text).map(drop));
         let url = given.map_or_else(
             || DatabaseUrl::Sqlite(data_dir.join("enrolld.db")),
             |url| database_url(url.expose()).expect("checked by the reader"),
         );
-        reader.show_effective(
-            "database.url",
-            toml::Value::from(url.to_string()).to_string(),
-        );
+        reader.show_effective("database.url", toml::Value::from(url.to_string()).to_string());
         Self {
             url,
             max_connections: reader.integer("database.max_connections", 1..=1000),
@@ -135,9 +129,7 @@ impl RedisSettings {
             text.into_connection_info()
                 .map(drop)
                 .map_err(|error| match Url::parse(text) {
-                    Ok(url) if url.scheme() == "rediss" => {
-                        "asks for TLS, which this build lacks".to_owned()
-                    }
+                    Ok(url) if url.scheme() == "rediss" => "asks for TLS, which this build lacks".to_owned(),
                     Ok(url) if redis::parse_redis_url(text).is_none() => wrong_scheme(url.scheme()),
                     _ => format!("is not a Redis URL: {:?}", error.kind()),
                 })
@@ -152,10 +144,7 @@ impl RedisSettings {
                 if fits && (1..=32).contains(&text.len()) {
                     Ok(text.to_owned())
                 } else {
-                    Err(format!(
-                        "{} has other characters, or the wrong length",
-                        quoted(text)
-                    ))
+                    Err(format!("{} has other characters, or the wrong length", quoted(text)))
                 }
             },
         );

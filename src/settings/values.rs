@@ -16,8 +16,8 @@ pub(super) const LONGEST: Duration = Duration::from_secs(3650 * DAY_SECONDS);
 pub(super) const ANY_WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
 
 pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{} is not a duration: {error}", quoted(text)))?;
+    let duration =
+        humantime::parse_duration(text).map_err(|error| format!("{} is not a duration: {error}", quoted(text)))?;
     if range.contains(&duration) {
         Ok(duration)
     } else {
@@ -35,9 +35,7 @@ pub(super) fn duration_wanted(range: &RangeInclusive<Duration>) -> String {
             "write a number and its unit in quotes, such as \"500ms\", \"2s\" or \"72h\"; at least {least}"
         );
     }
-    format!(
-        "write a number and its unit in quotes, such as \"500ms\", \"2s\" or \"72h\"; from {least} to {most}"
-    )
+    format!("write a number and its unit in quotes, such as \"500ms\", \"2s\" or \"72h\"; from {least} to {most}")
 }
 
 /// The remedy for [`web_url`].
@@ -86,16 +84,12 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 
 fn is_local_name(name: &str) -> bool {
     // Schemes other than http leave addresses as names.
-    let address = name
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse::<IpAddr>();
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     name == "localhost" || name.ends_with(".localhost") || address.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The remedy for [`mailbox`].
-pub(super) const MAILBOX: &str =
-    "write an address such as \"agents@acme.example\" or \"Agents <agents@acme.example>\"";
+pub(super) const MAILBOX: &str = "write an address such as \"agents@acme.example\" or \"Agents <agents@acme.example>\"";
 
 pub(super) fn mailbox(text: &str) -> Result<Mailbox, String> {
     if text.chars().any(char::is_control) {
@@ -142,10 +136,7 @@ pub(super) fn title(text: &str) -> Result<String, String> {
         return Err("is empty".to_owned());
     }
     if text.chars().count() > 100 || text.chars().any(char::is_control) {
-        return Err(format!(
-            "{} is too long or holds a control character",
-            quoted(text)
-        ));
+        return Err(format!("{} is too long or holds a control character", quoted(text)));
     }
     Ok(text.to_owned())
 }
@@ -164,10 +155,7 @@ pub(super) fn token(text: &str, least: usize) -> Result<(), String> {
         return Err("holds a space or a character outside ASCII".to_owned());
     }
     if text.len() < least {
-        return Err(format!(
-            "has {} characters, which is too easy to guess",
-            text.len()
-        ));
+        return Err(format!("has {} characters, which is too easy to guess", text.len()));
     }
     Ok(())
 }
@@ -205,32 +193,14 @@ mod tests {
 
     #[test]
     fn hosts_and_domains() {
-        for good in [
-            "portal.example",
-            "Portal.Example:8443",
-            "10.0.0.1",
-            "[::1]:8080",
-        ] {
+        for good in ["portal.example", "Portal.Example:8443", "10.0.0.1", "[::1]:8080"] {
             assert!(host(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "http://portal.example",
-            "portal.example/",
-            "a b",
-            "host:port",
-        ] {
+        for bad in ["", "http://portal.example", "portal.example/", "a b", "host:port"] {
             assert!(host(bad).is_err(), "{bad}");
         }
         assert_eq!(domain("Mail.Example"), Ok("mail.example".to_owned()));
-        for bad in [
-            "example",
-            ".example.org",
-            "a..b",
-            "-a.org",
-            "user@a.org",
-            "",
-        ] {
+        for bad in ["example", ".example.org", "a..b", "-a.org", "user@a.org", ""] {
             assert!(domain(bad).is_err(), "{bad}");
         }
     }

@@ -85,8 +85,7 @@ pub struct PersonalDomainsSettings {
 }
 
 fn reminders(reader: &mut Reader, key: &str) -> Vec<Duration> {
-    let want =
-        "write a list such as [\"24h\", \"48h\"] of at most 16 durations; [] for no reminder";
+    let want = "write a list such as [\"24h\", \"48h\"] of at most 16 durations; [] for no reminder";
     let mut reminders = reader.list(key, want, |text| values::duration(text, &ANY_WAIT));
     reminders.sort_unstable();
     if reminders.len() > MOST_REMINDERS {
@@ -189,11 +188,7 @@ impl PersonalDomainsSettings {
             add: reader.list("verification.personal_domains.add", want, values::domain),
             remove: reader.list("verification.personal_domains.remove", want, values::domain),
         };
-        if let Some(both) = domains
-            .add
-            .iter()
-            .find(|domain| domains.remove.contains(domain))
-        {
+        if let Some(both) = domains.add.iter().find(|domain| domains.remove.contains(domain)) {
             reader.problem(
                 "verification.personal_domains.remove",
                 format!("has {both}, which verification.personal_domains.add has too"),

@@ -28,7 +28,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn holds_access(&self, account: &AccountId, organizations: &[OrganizationId]) -> Result<bool, StoreError> {
+    pub async fn holds_access(
+        &self,
+        account: &AccountId,
+        organizations: &[OrganizationId],
+    ) -> Result<bool, StoreError> {
         let number = grant::Entity::find()
             .filter(grant::Column::AccountId.eq(account.as_str()))
             .filter(grant::Column::OrganizationId.is_in(organizations.iter().map(OrganizationId::as_str)))
@@ -50,7 +54,9 @@ impl Store {
             self.execute(make, [root.as_str().into()]).await?;
             rows = self.execute_returning(read, [root.as_str().into()]).await?;
         }
-        let row = rows.first().ok_or_else(|| StoreError::refused("a tree's row that was just made is gone"))?;
+        let row = rows
+            .first()
+            .ok_or_else(|| StoreError::refused("a tree's row that was just made is gone"))?;
         Ok(row.try_get("", "epoch")?)
     }
 }

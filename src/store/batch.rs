@@ -42,7 +42,12 @@ pub(super) async fn write(
     items: &[&Transition],
 ) -> Result<Vec<Verdict>, StoreError> {
     let checked = vec![Checked::Good; items.len()];
-    let mut batch = Batch { transaction, statements, items, checked };
+    let mut batch = Batch {
+        transaction,
+        statements,
+        items,
+        checked,
+    };
     batch.check().await?;
     batch.write().await?;
     let verdict = |checked: Checked| match checked {
@@ -67,20 +72,27 @@ impl Batch<'_> {
         for row in self.query(&self.statements.lock_registrations, &keys).await? {
             stored.insert(row.try_get("", "id")?, row.try_get("", "version")?);
         }
-        let is_stale =
-            |write: &RegistrationWrite| stored.get(&write.id).copied().unwrap_or(0) != write.version - 1;
+        let is_stale = |write: &RegistrationWrite| stored.get(&write.id).copied().unwrap_or(0) != write.version - 1;
         let stale = self.good(|item| {
             let write = item.registration.as_ref().filter(|write| is_stale(write))?;
             Some(json!({"id": write.id, "version": write.version}))
         });
         let mut tokens: HashSet<(String, i64, String)> = HashSet::new();
         for row in self.query(&self.statements.find_tokens, &stale).await? {
-            tokens.insert((row.try_get("", "registration_id")?, row.try_get("", "version")?, row.try_get("", "token")?));
+            tokens.insert((
+                row.try_get("", "registration_id")?,
+                row.try_get("", "version")?,
+                row.try_get("", "token")?,
+            ));
         }
         for (item, checked) in self.items.iter().zip(&mut self.checked) {
             if let Some(write) = item.registration.as_ref().filter(|write| is_stale(write)) {
                 let ours = (write.id.clone(), write.version, write.token.to_string());
-                *checked = if tokens.contains(&ours) { Checked::Present } else { Checked::Stale(Guard::Registration) };
+                *checked = if tokens.contains(&ours) {
+                    Checked::Present
+                } else {
+                    Checked::Stale(Guard::Registration)
+                };
             }
         }
         Ok(())
@@ -93,7 +105,9 @@ impl Batch<'_> {
             epochs.insert(row.try_get("", "id")?, row.try_get("", "epoch")?);
         }
         self.stale_if(Guard::Tree, |item| {
-            item.tree.as_ref().is_some_and(|tree| epochs.get(&tree.root_id) != Some(&tree.epoch))
+            item.tree
+                .as_ref()
+                .is_some_and(|tree| epochs.get(&tree.root_id) != Some(&tree.epoch))
         });
         Ok(())
     }
@@ -108,7 +122,9 @@ impl Batch<'_> {
             }
         }
         self.stale_if(Guard::Job, |item| {
-            item.job.as_ref().is_some_and(|job| runs.get(&job.id.to_string()) != Some(&job.run_no))
+            item.job
+                .as_ref()
+                .is_some_and(|job| runs.get(&job.id.to_string()) != Some(&job.run_no))
         });
         Ok(())
     }
@@ -123,7 +139,9 @@ impl Batch<'_> {
             }
         }
         let keys = self.good(|item| {
-            item.inbox.as_ref().map(|inbox| json!({"source": inbox.source, "event_id": inbox.event_id}))
+            item.inbox
+                .as_ref()
+                .map(|inbox| json!({"source": inbox.source, "event_id": inbox.event_id}))
         });
         let mut applied: HashSet<(String, String)> = HashSet::new();
         for row in self.query(&self.statements.find_applied, &keys).await? {
@@ -135,7 +153,9 @@ impl Batch<'_> {
             epochs.insert(row.try_get("", "name")?, row.try_get("", "epoch")?);
         }
         self.stale_if(Guard::Lease, |item| {
-            item.inbox.as_ref().is_some_and(|inbox| epochs.get(&inbox.lease) != Some(&inbox.lease_epoch))
+            item.inbox
+                .as_ref()
+                .is_some_and(|inbox| epochs.get(&inbox.lease) != Some(&inbox.lease_epoch))
         });
         self.stale_if(Guard::Inbox, |item| {
             item.inbox.as_ref().is_some_and(|inbox| !waiting.contains(&inbox.seq))
@@ -166,19 +186,31 @@ impl Batch<'_> {
         };
         self.execute(&statements.raise_trees, &self.good(raised)).await?;
         self.execute(&statements.cancel_jobs, &next).await?;
-        self.execute(&statements.write_jobs, &self.good(|item| item.job.as_ref())).await?;
-        self.execute(&statements.insert_jobs, &self.all_of(|item| &item.jobs)).await?;
-        self.execute(&statements.insert_mails, &self.all_of(|item| &item.mails)).await?;
-        self.execute(&statements.write_mails, &self.good(|item| item.mail.as_ref())).await?;
-        self.execute(&statements.insert_links, &self.all_of(|item| &item.links)).await?;
-        self.execute(&statements.insert_appointments, &self.all_of(|item| &item.appointments)).await?;
-        self.execute(&statements.insert_grants, &self.all_of(|item| &item.grants)).await?;
-        self.execute(&statements.apply_inbox, &self.good(|item| item.inbox.as_ref())).await
+        self.execute(&statements.write_jobs, &self.good(|item| item.job.as_ref()))
+            .await?;
+        self.execute(&statements.insert_jobs, &self.all_of(|item| &item.jobs))
+            .await?;
+        self.execute(&statements.insert_mails, &self.all_of(|item| &item.mails))
+            .await?;
+        self.execute(&statements.write_mails, &self.good(|item| item.mail.as_ref()))
+            .await?;
+        self.execute(&statements.insert_links, &self.all_of(|item| &item.links))
+            .await?;
+        self.execute(&statements.insert_appointments, &self.all_of(|item| &item.appointments))
+            .await?;
+        self.execute(&statements.insert_grants, &self.all_of(|item| &item.grants))
+            .await?;
+        self.execute(&statements.apply_inbox, &self.good(|item| item.inbox.as_ref()))
+            .await
     }
 
     /// What `part` finds in the transitions whose guards hold so far.
     fn good<'b, T>(&'b self, part: impl Fn(&'b Transition) -> Option<T>) -> Vec<T> {
-        let good = self.items.iter().zip(&self.checked).filter(|(_, checked)| **checked == Checked::Good);
+        let good = self
+            .items
+            .iter()
+            .zip(&self.checked)
+            .filter(|(_, checked)| **checked == Checked::Good);
         good.filter_map(|(item, _)| part(item)).collect()
     }
 
@@ -210,6 +242,10 @@ impl Batch<'_> {
 
     fn statement<T: Serialize>(&self, sql: &str, parameter: &[T]) -> Result<Statement, StoreError> {
         let json = serde_json::to_string(parameter).map_err(|error| StoreError::refused(error.to_string()))?;
-        Ok(Statement::from_sql_and_values(self.statements.backend, sql, [json.into()]))
+        Ok(Statement::from_sql_and_values(
+            self.statements.backend,
+            sql,
+            [json.into()],
+        ))
     }
 }

@@ -14,8 +14,7 @@ use sea_orm::{DatabaseConnection, DbBackend};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Store,
-    batch,
+    Store, batch,
     error::StoreError,
     statements::Statements,
     transition::{Transition, Verdict},
@@ -63,7 +62,9 @@ impl Committers {
             tokio::spawn(committer.run(receiver));
             sender
         };
-        Self { queues: (0..number).map(start).collect() }
+        Self {
+            queues: (0..number).map(start).collect(),
+        }
     }
 
     /// Transitions of one registration go to one committer.
@@ -90,9 +91,16 @@ impl Store {
         let mut wait = FIRST_WAIT;
         loop {
             let (answer, verdict) = oneshot::channel();
-            let submission = Submission { transition: Arc::clone(&transition), answer };
+            let submission = Submission {
+                transition: Arc::clone(&transition),
+                answer,
+            };
             let closed = || StoreError::refused("the store is closed");
-            self.committers.queue_of(&transition).send(submission).await.map_err(|_| closed())?;
+            self.committers
+                .queue_of(&transition)
+                .send(submission)
+                .await
+                .map_err(|_| closed())?;
             match verdict.await.map_err(|_| closed())? {
                 Err(error) if error.is_temporary() => {
                     tracing::warn!(%error, "a commit waits for the database");
@@ -176,7 +184,11 @@ impl Committer {
                     }
                 }
                 Err(StoreError::Refused(message)) if part.len() > 1 => {
-                    tracing::debug!(message, size = part.len(), "a batch was refused; looking for the one at fault");
+                    tracing::debug!(
+                        message,
+                        size = part.len(),
+                        "a batch was refused; looking for the one at fault"
+                    );
                     let second = part.split_off(part.len() / 2);
                     parts.push(second);
                     parts.push(part);

@@ -65,6 +65,9 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn daemons(&self) -> Result<Vec<daemon::Model>, StoreError> {
-        Ok(daemon::Entity::find().order_by_desc(daemon::Column::StartedMs).all(&self.reader).await?)
+        Ok(daemon::Entity::find()
+            .order_by_desc(daemon::Column::StartedMs)
+            .all(&self.reader)
+            .await?)
     }
 }

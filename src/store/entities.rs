@@ -1,5 +1,8 @@
 //! The tables as sea-orm entities, for reading. The columns are described in the migrations.
-#![expect(missing_docs, reason = "the migrations describe the columns; sea-orm derives the rest")]
+#![expect(
+    missing_docs,
+    reason = "the migrations describe the columns; sea-orm derives the rest"
+)]
 
 /// Declares an entity without relations.
 macro_rules! entity {

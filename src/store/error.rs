@@ -52,7 +52,11 @@ fn sort(error: &sqlx::Error, message: String) -> StoreError {
             // SQLite: SQLITE_BUSY and SQLITE_LOCKED with their extended codes.
             Some("5" | "6" | "261" | "262" | "517" | "773") => StoreError::Unavailable(message),
             // PostgreSQL: connection exceptions, insufficient resources, operator intervention (shutdown), system error.
-            Some(code) if ["08", "53", "57", "58"].iter().any(|class| code.len() == 5 && code.starts_with(class)) => {
+            Some(code)
+                if ["08", "53", "57", "58"]
+                    .iter()
+                    .any(|class| code.len() == 5 && code.starts_with(class)) =>
+            {
                 StoreError::Unavailable(message)
             }
             _ => StoreError::Refused(message),

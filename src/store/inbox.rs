@@ -1,7 +1,9 @@
 //! Events taken in, and events refused.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+};
 
 use super::{
     Store,
@@ -61,7 +63,9 @@ impl Store {
         let transaction = self.begin().await?;
         let held = lease::Entity::find_by_id(lease.name).one(&transaction).await?;
         if held.is_none_or(|held| held.epoch != lease.epoch) {
-            return Err(StoreError::Conflict("the lease of the intake has another holder".to_owned()));
+            return Err(StoreError::Conflict(
+                "the lease of the intake has another holder".to_owned(),
+            ));
         }
         for event in events {
             let sql = "INSERT INTO inbox (entry, source, event_id, subject, type, body, state, crashes, received_ms) \
@@ -75,7 +79,9 @@ impl Store {
                 event.body.as_str().into(),
                 milliseconds(now).into(),
             ];
-            transaction.execute_raw(Statement::from_sql_and_values(self.backend(), sql, values)).await?;
+            transaction
+                .execute_raw(Statement::from_sql_and_values(self.backend(), sql, values))
+                .await?;
         }
         for event in refused {
             insert_refused(&transaction, event, now).await?;
@@ -114,7 +120,9 @@ impl Store {
         let transaction = self.begin().await?;
         let sql = "UPDATE inbox SET state = 'refused', done_ms = $2 WHERE seq = $1 AND state = 'waiting'";
         let values = [seq.into(), milliseconds(now).into()];
-        let ended = transaction.execute_raw(Statement::from_sql_and_values(self.backend(), sql, values)).await?;
+        let ended = transaction
+            .execute_raw(Statement::from_sql_and_values(self.backend(), sql, values))
+            .await?;
         if ended.rows_affected() > 0 {
             insert_refused(&transaction, event, now).await?;
         }
@@ -127,7 +135,11 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn refused_events(&self, limit: u64) -> Result<Vec<refused::Model>, StoreError> {
-        Ok(refused::Entity::find().order_by_desc(refused::Column::Seq).limit(limit).all(&self.reader).await?)
+        Ok(refused::Entity::find()
+            .order_by_desc(refused::Column::Seq)
+            .limit(limit)
+            .all(&self.reader)
+            .await?)
     }
 }
 

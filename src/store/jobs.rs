@@ -45,7 +45,9 @@ impl Store {
         if let Some(registration) = &filter.registration_id {
             query = query.filter(job::Column::RegistrationId.eq(registration.as_str()));
         }
-        let query = query.order_by_desc(job::Column::CreatedMs).order_by_desc(job::Column::Id);
+        let query = query
+            .order_by_desc(job::Column::CreatedMs)
+            .order_by_desc(job::Column::Id);
         Ok(query.limit(filter.limit).all(&self.reader).await?)
     }
 
@@ -123,8 +125,11 @@ impl Store {
              LIMIT $3{})",
             for_update_skip_locked(self.backend())
         );
-        let values =
-            [milliseconds(now).into(), milliseconds(silent_since).into(), limit.cast_signed().into()];
+        let values = [
+            milliseconds(now).into(),
+            milliseconds(silent_since).into(),
+            limit.cast_signed().into(),
+        ];
         self.execute(&sql, values).await
     }
 }
@@ -132,15 +137,22 @@ impl Store {
 fn references(rows: &[sea_orm::QueryResult]) -> Result<Vec<(JobKind, JobRef)>, StoreError> {
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
-        let (id, kind, run_no): (String, String, i64) =
-            (row.try_get("", "id")?, row.try_get("", "kind")?, row.try_get("", "run_no")?);
+        let (id, kind, run_no): (String, String, i64) = (
+            row.try_get("", "id")?,
+            row.try_get("", "kind")?,
+            row.try_get("", "run_no")?,
+        );
         if let (Some(kind), Ok(id), Ok(run_no)) =
             (JobKind::from_name(&kind), Uuid::parse_str(&id), u32::try_from(run_no))
         {
             found.push((kind, JobRef { id, run_no }));
         } else {
             // A later release's, running beside this one: its own daemons find it with their audit.
-            tracing::warn!(id, kind, "a job of a kind that this release does not know is left alone");
+            tracing::warn!(
+                id,
+                kind,
+                "a job of a kind that this release does not know is left alone"
+            );
         }
     }
     Ok(found)

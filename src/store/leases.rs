@@ -39,7 +39,12 @@ impl Store {
         ];
         let rows = self.execute_returning(sql, values).await?;
         rows.first()
-            .map(|row| Ok(Lease { name, epoch: row.try_get("", "epoch")? }))
+            .map(|row| {
+                Ok(Lease {
+                    name,
+                    epoch: row.try_get("", "epoch")?,
+                })
+            })
             .transpose()
     }
 
@@ -48,7 +53,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn give_leases_back(&self, holder: &str) -> Result<(), StoreError> {
-        self.execute("UPDATE leases SET expires_ms = 0 WHERE holder = $1", [holder.into()]).await?;
+        self.execute("UPDATE leases SET expires_ms = 0 WHERE holder = $1", [holder.into()])
+            .await?;
         Ok(())
     }
 }

@@ -37,7 +37,9 @@ impl Store {
         if let Some(state) = &filter.state {
             query = query.filter(mail::Column::State.eq(state.as_str()));
         }
-        let query = query.order_by_desc(mail::Column::CreatedMs).order_by_desc(mail::Column::Id);
+        let query = query
+            .order_by_desc(mail::Column::CreatedMs)
+            .order_by_desc(mail::Column::Id);
         Ok(query.limit(filter.limit).all(&self.reader).await?)
     }
 }

@@ -16,7 +16,11 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn notices(&self, limit: u64) -> Result<Vec<notice::Model>, StoreError> {
-        Ok(notice::Entity::find().order_by_asc(notice::Column::Seq).limit(limit).all(&self.reader).await?)
+        Ok(notice::Entity::find()
+            .order_by_asc(notice::Column::Seq)
+            .limit(limit)
+            .all(&self.reader)
+            .await?)
     }
 
     /// Deletes notices that are in the stream.
@@ -35,7 +39,11 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn unannounced(&self, limit: u64) -> Result<Vec<refused::Model>, StoreError> {
         let query = refused::Entity::find().filter(refused::Column::AnnouncedMs.is_null());
-        Ok(query.order_by_asc(refused::Column::Seq).limit(limit).all(&self.reader).await?)
+        Ok(query
+            .order_by_asc(refused::Column::Seq)
+            .limit(limit)
+            .all(&self.reader)
+            .await?)
     }
 
     /// Notes that refused events are announced.

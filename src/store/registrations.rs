@@ -67,7 +67,10 @@ impl Store {
             .order_by_asc(timeline::Column::Version)
             .all(&self.reader)
             .await?;
-        Ok(rows.into_iter().map(|row| (row.registration_id.clone(), line(row))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.registration_id.clone(), line(row)))
+            .collect())
     }
 }
 

@@ -31,7 +31,10 @@ pub(super) fn rows(backend: DbBackend, columns: &[Column]) -> String {
         };
         columns.iter().map(typed).collect()
     } else {
-        columns.iter().map(|column| format!("value ->> '{0}' AS {0}", column.name())).collect()
+        columns
+            .iter()
+            .map(|column| format!("value ->> '{0}' AS {0}", column.name()))
+            .collect()
     };
     let list = list.join(", ");
     match backend {

@@ -59,7 +59,11 @@ impl Statements {
             let names: Vec<_> = columns.iter().map(Column::name).collect();
             let values: Vec<_> = names.iter().map(|name| format!("r.{name}")).collect();
             let source = rows(backend, columns);
-            format!("INSERT INTO {table} ({}) SELECT {} FROM {source}", names.join(", "), values.join(", "))
+            format!(
+                "INSERT INTO {table} ({}) SELECT {} FROM {source}",
+                names.join(", "),
+                values.join(", ")
+            )
         };
         Self {
             backend,
@@ -234,4 +238,3 @@ impl Statements {
         }
     }
 }
-

@@ -39,34 +39,20 @@ async fn two_postgres_servers_share_nothing_and_one_survives_a_kill() {
     let connection = connect(&first.url()).await;
     run(&connection, "CREATE TABLE kept (number BIGINT)").await;
     run(&connection, "INSERT INTO kept VALUES (42)").await;
-    run(
-        &connect(&second.url()).await,
-        "CREATE TABLE kept (number BIGINT)",
-    )
-    .await;
+    run(&connect(&second.url()).await, "CREATE TABLE kept (number BIGINT)").await;
 
     first.kill();
     let answer = connection.execute_unprepared("SELECT 1").await;
     assert!(answer.is_err(), "{answer:?}");
     first.restart();
     let url = first.url();
-    assert_eq!(
-        number(&connect(&url).await, "SELECT number FROM kept").await,
-        42
-    );
+    assert_eq!(number(&connect(&url).await, "SELECT number FROM kept").await, 42);
 
     first.stop();
     assert!(try_connect(&url).await.is_err());
     first.restart();
-    assert_eq!(
-        number(&connect(&url).await, "SELECT number FROM kept").await,
-        42
-    );
-    assert!(
-        first.log().contains("database system is shut down"),
-        "{}",
-        first.log()
-    );
+    assert_eq!(number(&connect(&url).await, "SELECT number FROM kept").await, 42);
+    assert!(first.log().contains("database system is shut down"), "{}", first.log());
 }
 
 #[tokio::test]
@@ -101,10 +87,7 @@ async fn the_mail_server_keeps_refuses_and_comes_back() {
     let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(&server.url())
         .expect("the address is well-formed")
         .build();
-    transport
-        .send(a_mail("First"))
-        .await
-        .expect("the server takes mail");
+    transport.send(a_mail("First")).await.expect("the server takes mail");
 
     server.fail_next(2, 451);
     assert!(
@@ -148,16 +131,14 @@ async fn the_mail_server_keeps_refuses_and_comes_back() {
 
 #[tokio::test]
 async fn a_mail_is_read_and_shown_without_what_changes() {
-    let raw = a_mail("Ünïcode, and a subject that is long enough to be folded onto a second line")
-        .formatted();
+    let raw = a_mail("Ünïcode, and a subject that is long enough to be folded onto a second line").formatted();
     let mail = Mail::parse(&raw).expect("a whole mail");
     assert_eq!(mail.from, "The Portal <portal@vendor.example>");
     assert_eq!(mail.to, ["newbie@acme.example"]);
     assert_eq!(mail.link_path(), Some("/verify/abc_DEF-123"));
     assert_eq!(mail.token(), Some("abc_DEF-123"));
     assert!(
-        mail.header("message-id")
-            .is_some_and(|id| id.contains("2f1c")),
+        mail.header("message-id").is_some_and(|id| id.contains("2f1c")),
         "{mail:#?}"
     );
     insta::assert_snapshot!(mail.snapshot());
@@ -175,22 +156,11 @@ async fn an_installation_is_written_whole() {
     let config = std::fs::read_to_string(daemon.path("enrolld.toml")).expect("the file is there");
     let config: toml::Table = config.parse().expect("the file is TOML");
     assert_eq!(config["da_response"]["timeout"].as_str(), Some("2s"));
-    assert_eq!(
-        config["workers"]["notification"]["concurrency"].as_integer(),
-        Some(3)
-    );
-    assert_eq!(
-        config["redis"]["url"].as_str(),
-        Some(daemon.redis.url().as_str())
-    );
+    assert_eq!(config["workers"]["notification"]["concurrency"].as_integer(), Some(3));
+    assert_eq!(config["redis"]["url"].as_str(), Some(daemon.redis.url().as_str()));
 
     daemon
-        .send(&events::submitted(
-            "reg-1",
-            "newbie",
-            "93988396",
-            "FOC1436Y3XK",
-        ))
+        .send(&events::submitted("reg-1", "newbie", "93988396", "FOC1436Y3XK"))
         .await;
     daemon.send_raw(b"\xff not JSON").await;
     let mut connection = daemon.redis_connection().await;
@@ -243,8 +213,7 @@ fn a_guarded_child_ends_with_its_parent() {
     let pid = std::fs::read_to_string(&told).expect("the file is there");
     let command_line = format!("/proc/{}/cmdline", pid.trim());
     // Empty once it has ended, also while nobody has reaped it.
-    let is_sleep =
-        || std::fs::read_to_string(&command_line).is_ok_and(|words| words.starts_with("sleep"));
+    let is_sleep = || std::fs::read_to_string(&command_line).is_ok_and(|words| words.starts_with("sleep"));
     wait("the child does not start", &is_sleep);
     parent.kill();
     wait("the child outlives its parent", &|| !is_sleep());
@@ -258,20 +227,13 @@ fn a_mail(subject: &str) -> Message {
         .from(address("The Portal <portal@vendor.example>"))
         .to(address("SNTC Newbie <newbie@acme.example>"))
         .subject(subject)
-        .message_id(Some(
-            "<2f1c0d52-0000-5000-8000-000000000000@vendor.example>".to_owned(),
-        ))
-        .multipart(MultiPart::alternative_plain_html(
-            text.to_owned(),
-            html.to_owned(),
-        ))
+        .message_id(Some("<2f1c0d52-0000-5000-8000-000000000000@vendor.example>".to_owned()))
+        .multipart(MultiPart::alternative_plain_html(text.to_owned(), html.to_owned()))
         .expect("a whole mail")
 }
 
 async fn connect(url: &str) -> DatabaseConnection {
-    try_connect(url)
-        .await
-        .expect("the database takes connections")
+    try_connect(url).await.expect("the database takes connections")
 }
 
 /// Gives up soon: by default it would knock for half a minute at a server that is away.
@@ -290,9 +252,6 @@ async fn run(connection: &DatabaseConnection, statement: &str) {
 
 async fn number(connection: &DatabaseConnection, query: &str) -> i64 {
     let statement = sea_orm::Statement::from_string(connection.get_database_backend(), query);
-    let row = connection
-        .query_one_raw(statement)
-        .await
-        .expect("the query is sound");
+    let row = connection.query_one_raw(statement).await.expect("the query is sound");
     row.expect("one row").try_get_by_index(0).expect("a number")
 }

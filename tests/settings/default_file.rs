@@ -21,18 +21,14 @@ fn the_defaults_are_valid_and_warn_of_nothing() {
     assert!(
         matches!(&settings.database.url, DatabaseUrl::Sqlite(path) if path == Path::new("enrolld-data/enrolld.db"))
     );
-    assert!(
-        matches!(&settings.mail.transport, MailTransport::File { dir } if dir == Path::new("enrolld-data/mail"))
-    );
+    assert!(matches!(&settings.mail.transport, MailTransport::File { dir } if dir == Path::new("enrolld-data/mail")));
     assert_eq!(
         settings.da_response.reminders,
         [Duration::from_hours(24), Duration::from_hours(48)]
     );
     assert_eq!(settings.shutdown.grace, Duration::from_secs(25));
     assert!(
-        settings.redis.url.is_none()
-            && settings.http.api_token.is_none()
-            && settings.security.link_keys.is_empty()
+        settings.redis.url.is_none() && settings.http.api_token.is_none() && settings.security.link_keys.is_empty()
     );
     insta::assert_snapshot!(settings.to_toml());
 }
@@ -53,10 +49,7 @@ fn the_default_file_names_every_key_and_no_other() {
         if line.starts_with('[') {
             section = format!("{}.", line.trim_matches(['[', ']']));
         } else if let Some((key, _)) = line.split_once(" = ") {
-            assert!(
-                documented.insert(format!("{section}{key}")),
-                "twice: {section}{key}"
-            );
+            assert!(documented.insert(format!("{section}{key}")), "twice: {section}{key}");
         }
     }
     assert_eq!(read, documented);
@@ -97,18 +90,10 @@ fn every_default_is_the_same_when_it_is_written_in_the_environment() {
         };
         let name = format!(
             "ENROLLD__{}",
-            setting
-                .key
-                .replace(['.', '['], "__")
-                .replace(']', "")
-                .to_uppercase()
+            setting.key.replace(['.', '['], "__").replace(']', "").to_uppercase()
         );
         let again = valid(&everything_set(), &[(&name, &text)]);
         let again = described(&again)[setting.key.as_str()];
-        assert_eq!(
-            again,
-            (setting.value.as_str(), &Source::Environment),
-            "{name}={text}"
-        );
+        assert_eq!(again, (setting.value.as_str(), &Source::Environment), "{name}={text}");
     }
 }

@@ -33,18 +33,13 @@ fn the_environment_comes_before_the_file_and_the_file_before_the_defaults() {
     assert_eq!(settings.workers.verification.concurrency, 8);
     let shown = described(&settings);
     assert_eq!(shown["redis.prefix"], ("\"of-env\"", &Source::Environment));
-    assert_eq!(
-        shown["intake.batch"],
-        ("5", &Source::File("enrolld.toml".into()))
-    );
+    assert_eq!(shown["intake.batch"], ("5", &Source::File("enrolld.toml".into())));
     assert_eq!(shown["log.filter"], ("\"info\"", &Source::Default));
 }
 
 #[test]
 fn an_empty_variable_takes_away_what_the_file_sets() {
-    let file = format!(
-        "redis.url = 'redis://h/'\nhttp.api_token = '{SENTINEL}'\nterms.reminders = ['1h']"
-    );
+    let file = format!("redis.url = 'redis://h/'\nhttp.api_token = '{SENTINEL}'\nterms.reminders = ['1h']");
     let settings = valid(
         &file,
         &[
@@ -53,20 +48,13 @@ fn an_empty_variable_takes_away_what_the_file_sets() {
             ("ENROLLD__TERMS__REMINDERS", ""),
         ],
     );
-    assert!(
-        settings.redis.url.is_none()
-            && settings.http.api_token.is_none()
-            && settings.terms.reminders.is_empty()
-    );
+    assert!(settings.redis.url.is_none() && settings.http.api_token.is_none() && settings.terms.reminders.is_empty());
 }
 
 #[test]
 fn targets_come_from_the_file_and_their_tokens_from_the_environment() {
     let file = "[[provisioning.targets]]\nname = 'a'\nurl = 'https://a.example/api/'\n[[provisioning.targets]]\nname = 'b'\nurl = 'http://127.0.0.1:1/'";
-    let settings = valid(
-        file,
-        &[("ENROLLD__PROVISIONING__TARGETS__1__TOKEN", SENTINEL)],
-    );
+    let settings = valid(file, &[("ENROLLD__PROVISIONING__TARGETS__1__TOKEN", SENTINEL)]);
     let [a, b] = settings.provisioning.targets.as_slice() else {
         panic!("{:?}", settings.provisioning)
     };
@@ -77,10 +65,7 @@ fn targets_come_from_the_file_and_their_tokens_from_the_environment() {
         "",
         &[
             ("ENROLLD__PROVISIONING__TARGETS__0__NAME", "a"),
-            (
-                "ENROLLD__PROVISIONING__TARGETS__0__URL",
-                "https://a.example",
-            ),
+            ("ENROLLD__PROVISIONING__TARGETS__0__URL", "https://a.example"),
         ],
     );
     assert_eq!(settings.provisioning.targets.len(), 1);
@@ -95,9 +80,7 @@ fn link_keys_are_a_list_or_a_text() {
     ] {
         let keys = valid(&file, &[]).security.link_keys;
         assert_eq!(
-            keys.iter()
-                .map(ExposeSecret::expose_secret)
-                .collect::<Vec<_>>(),
+            keys.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(),
             [&new, &old]
         );
     }
@@ -105,10 +88,7 @@ fn link_keys_are_a_list_or_a_text() {
 
 #[test]
 fn database_urls() {
-    for (url, path) in [
-        ("sqlite:///var/x.db", "/var/x.db"),
-        ("sqlite://x.db?mode=rwc", "x.db"),
-    ] {
+    for (url, path) in [("sqlite:///var/x.db", "/var/x.db"), ("sqlite://x.db?mode=rwc", "x.db")] {
         let settings = valid(&format!("database.url = '{url}'"), &[]);
         assert!(
             matches!(&settings.database.url, DatabaseUrl::Sqlite(found) if found == Path::new(path)),
@@ -128,15 +108,10 @@ fn database_urls() {
 fn links_stand_below_the_public_url() {
     for (url, link) in [
         ("https://a.example", "https://a.example/verify/t"),
-        (
-            "https://a.example/enrolld/",
-            "https://a.example/enrolld/verify/t",
-        ),
+        ("https://a.example/enrolld/", "https://a.example/enrolld/verify/t"),
     ] {
         assert_eq!(
-            valid(&format!("http.public_url = '{url}'"), &[])
-                .http
-                .link("/verify/t"),
+            valid(&format!("http.public_url = '{url}'"), &[]).http.link("/verify/t"),
             link
         );
     }
@@ -152,20 +127,11 @@ fn files_that_cannot_be_read_are_named() {
         shown.contains(&format!("{}: does not exist", path.display())),
         "{shown}"
     );
-    assert!(
-        load(dir.path())
-            .unwrap_err()
-            .to_string()
-            .contains("is a folder")
-    );
+    assert!(load(dir.path()).unwrap_err().to_string().contains("is a folder"));
 
     for (name, bytes, expected) in [
         ("binary.toml", vec![0xff, 0xfe], "is not valid UTF-8"),
-        (
-            "large.toml",
-            vec![b'#'; 1024 * 1024 + 1],
-            "larger than 1 MiB",
-        ),
+        ("large.toml", vec![b'#'; 1024 * 1024 + 1], "larger than 1 MiB"),
     ] {
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
@@ -184,10 +150,7 @@ fn files_that_cannot_be_read_are_named() {
 fn what_is_legal_but_hardly_meant_is_a_warning() {
     let warnings = |file: &str| valid(file, &[]).warnings.join("\n");
     assert!(warnings("da_response.timeout = '24h'").contains("da_response.reminders has 2days"));
-    assert!(
-        warnings("http.public_url = 'http://a.example'")
-            .starts_with("http.public_url is http://a.example/")
-    );
+    assert!(warnings("http.public_url = 'http://a.example'").starts_with("http.public_url is http://a.example/"));
     assert!(warnings("applicant.expiry = '1h'").starts_with("applicant.reminder (7days)"));
     let beyond = format!("http.bind = '0.0.0.0:80'\nhttp.api_token = '{SENTINEL}'");
     assert!(warnings(&beyond).starts_with("http.bind is 0.0.0.0:80"));
@@ -198,9 +161,7 @@ fn what_is_legal_but_hardly_meant_is_a_warning() {
         "{shown}"
     );
     assert!(
-        !warnings(
-            "[mail]\ntransport = 'smtp'\nsmtp.url = 'smtp://127.0.0.1:25'\nsmtp.timeout='31s'"
-        )
-        .contains("unencrypted")
+        !warnings("[mail]\ntransport = 'smtp'\nsmtp.url = 'smtp://127.0.0.1:25'\nsmtp.timeout='31s'")
+            .contains("unencrypted")
     );
 }

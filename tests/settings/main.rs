@@ -27,12 +27,7 @@ fn described(settings: &Settings) -> BTreeMap<&str, (&str, &Source)> {
     settings
         .describe()
         .iter()
-        .map(|setting| {
-            (
-                setting.key.as_str(),
-                (setting.value.as_str(), &setting.source),
-            )
-        })
+        .map(|setting| (setting.key.as_str(), (setting.value.as_str(), &setting.source)))
         .collect()
 }
 
@@ -44,12 +39,10 @@ fn everything_set() -> String {
                 .split_once(" = ")
                 .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
     };
-    let lines = DEFAULT_TOML
-        .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(rest) if is_setting(rest) => rest,
-            _ => line,
-        });
+    let lines = DEFAULT_TOML.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if is_setting(rest) => rest,
+        _ => line,
+    });
     let text = lines.collect::<Vec<_>>().join("\n");
     text.replace("the output of openssl rand -hex 32", SENTINEL)
         .replace("the output of openssl", SENTINEL)

@@ -46,10 +46,7 @@ fn all_problems_are_reported_in_one_go() {
     "#;
     let error = parse(
         file,
-        &[
-            ("ENROLLD__INTAKE__BATCH", "lots"),
-            ("ENROLLD__LOG__FORMT", "json"),
-        ],
+        &[("ENROLLD__INTAKE__BATCH", "lots"), ("ENROLLD__LOG__FORMT", "json")],
     )
     .unwrap_err();
     insta::assert_snapshot!(error);
@@ -57,23 +54,14 @@ fn all_problems_are_reported_in_one_go() {
 
 /// A file with one problem, and how that begins.
 const PROBLEMS: &[(&str, &str)] = &[
-    (
-        "database.url = 'mysql://h/d'",
-        "database.url: has the scheme \"mysql\"",
-    ),
+    ("database.url = 'mysql://h/d'", "database.url: has the scheme \"mysql\""),
     ("database.url = 'sqlite://'", "database.url: is empty"),
-    (
-        "database.url = 'sqlite::memory:'",
-        "database.url: is not a URL",
-    ),
+    ("database.url = 'sqlite::memory:'", "database.url: is not a URL"),
     (
         "database.max_connections = 0",
         "database.max_connections: 0 is out of range",
     ),
-    (
-        "database = 'sqlite://x.db'",
-        "database: is a section, not a value",
-    ),
+    ("database = 'sqlite://x.db'", "database: is a section, not a value"),
     ("redis.url = 'rediss://h/'", "redis.url: asks for TLS"),
     (
         "redis.require_durable = 'yes'",
@@ -122,10 +110,7 @@ const PROBLEMS: &[(&str, &str)] = &[
         "http.public_url = 'https://a.example/#x'",
         "http.public_url: has a query or a fragment",
     ),
-    (
-        "http.api_token = 'short'",
-        "http.api_token: has 5 characters",
-    ),
+    ("http.api_token = 'short'", "http.api_token: has 5 characters"),
     (
         "http.allowed_hosts = ['http://x']",
         "http.allowed_hosts: \"http://x\" is not a host name",
@@ -190,14 +175,8 @@ const PROBLEMS: &[(&str, &str)] = &[
         "directory.kind = 'ldap'",
         "directory.kind: \"ldap\" is no kind of directory",
     ),
-    (
-        "shutdown.grace = 25.5",
-        "shutdown.grace: is a decimal number, not text",
-    ),
-    (
-        "\"a[999999999999]\" = 1",
-        "a[999999999999]: is not a known key",
-    ),
+    ("shutdown.grace = 25.5", "shutdown.grace: is a decimal number, not text"),
+    ("\"a[999999999999]\" = 1", "a[999999999999]: is not a known key"),
     ("\"line\\nbreak\" = 1", "line\\nbreak: is not a known key"),
 ];
 
@@ -212,24 +191,15 @@ fn each_kind_of_problem_names_its_key_and_what_is_wrong() {
 #[test]
 fn unknown_keys_come_with_a_suggestion() {
     for (file, suggestion) in [
-        (
-            "da_response.timout = '1h'",
-            "did you mean da_response.timeout?",
-        ),
-        (
-            "da-response.timeout = '1h'",
-            "did you mean da_response.timeout?",
-        ),
+        ("da_response.timout = '1h'", "did you mean da_response.timeout?"),
+        ("da-response.timeout = '1h'", "did you mean da_response.timeout?"),
         ("mail.from_ = 'x'", "did you mean mail.from?"),
         ("http.link_key = 'x'", "did you mean security.link_key?"),
         (
             "workers.notifications.concurrency = 1",
             "did you mean workers.notification.concurrency?",
         ),
-        (
-            "shutdown.patience = 1",
-            "the keys of [shutdown] are shutdown.grace",
-        ),
+        ("shutdown.patience = 1", "the keys of [shutdown] are shutdown.grace"),
         ("entirely = 'else'", "`enrolld config show` lists every key"),
     ] {
         let shown = problem(file);
@@ -266,12 +236,7 @@ fn odd_variables_are_problems_and_nothing_worse() {
         assert!(!error.to_string().contains(SENTINEL), "{error}");
     }
     let error = parse("", &[("ENROLLD__PORTAL__NAME", "caf\u{fffd}")]).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("portal.name: is not valid UTF-8"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("portal.name: is not valid UTF-8"), "{error}");
 }
 
 #[test]

@@ -23,11 +23,7 @@ fn secrets_are_never_shown() {
     );
     assert!(!shown.contains(SENTINEL), "{shown}");
     let keys = described(&settings);
-    for key in [
-        "http.api_token",
-        "security.link_key",
-        "provisioning.targets[0].token",
-    ] {
+    for key in ["http.api_token", "security.link_key", "provisioning.targets[0].token"] {
         assert_eq!(keys[key].0, "(set)", "{key}");
     }
     assert_eq!(keys["redis.url"].0, "\"redis://:***@h/\"");

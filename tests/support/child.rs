@@ -66,9 +66,9 @@ pub(crate) struct ChildProcess {
 
 impl ChildProcess {
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let child = command.spawn().unwrap_or_else(|error| {
-            panic!("cannot start {}: {error}", command.get_program().display())
-        });
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", command.get_program().display()));
         Self { child }
     }
 
@@ -78,16 +78,13 @@ impl ChildProcess {
 
     /// How it ended, if it has.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
-        self.child
-            .try_wait()
-            .expect("the child is ours to wait for")
+        self.child.try_wait().expect("the child is ours to wait for")
     }
 
     pub(crate) fn signal(&mut self, signal: Signal) {
         if self.exited().is_none() {
             // Not reaped yet, so the id is still this child's.
-            kill_process(Pid::from_child(&self.child), signal)
-                .expect("a child of ours takes signals");
+            kill_process(Pid::from_child(&self.child), signal).expect("a child of ours takes signals");
         }
     }
 

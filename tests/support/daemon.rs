@@ -68,8 +68,7 @@ impl Builder {
 
     /// Starts the servers and writes the files, and runs nothing of the daemon yet.
     pub(crate) fn install(self) -> TestDaemon {
-        let folder =
-            TempDir::with_prefix("enrolld-daemon-").expect("the temporary folder is writable");
+        let folder = TempDir::with_prefix("enrolld-daemon-").expect("the temporary folder is writable");
         let database = self.database.start();
         let redis = RedisServer::start();
         let smtp = self.smtp.then(SmtpServer::start);
@@ -104,13 +103,10 @@ impl Builder {
         fs::create_dir(folder.path().join("data")).expect("the folder is writable");
         fs::create_dir(folder.path().join("mails")).expect("the folder is writable");
         fs::write(folder.path().join("enrolld.toml"), config).expect("the folder is writable");
-        fs::write(folder.path().join("directory.json"), self.directory)
-            .expect("the folder is writable");
+        fs::write(folder.path().join("directory.json"), self.directory).expect("the folder is writable");
 
         let mut headers = reqwest::header::HeaderMap::new();
-        let bearer = format!("Bearer {API_TOKEN}")
-            .parse()
-            .expect("the token is plain text");
+        let bearer = format!("Bearer {API_TOKEN}").parse().expect("the token is plain text");
         headers.insert(reqwest::header::AUTHORIZATION, bearer);
         let client = reqwest::Client::builder()
             .default_headers(headers)
@@ -189,10 +185,7 @@ impl TestDaemon {
                 "the daemon ended while starting: {}",
                 end.map(describe).unwrap_or_default()
             );
-            assert!(
-                start.elapsed() < PATIENCE,
-                "the daemon is not ready after {PATIENCE:?}"
-            );
+            assert!(start.elapsed() < PATIENCE, "the daemon is not ready after {PATIENCE:?}");
             tokio::time::sleep(POLL).await;
         }
     }
@@ -255,9 +248,7 @@ impl TestDaemon {
 
     /// Runs `enrolld ARGUMENTS… --config FILE` to its end.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
-        self.command(arguments)
-            .output()
-            .expect("enrolld can be run")
+        self.command(arguments).output().expect("enrolld can be run")
     }
 
     /// The same for a listing, as JSON; it must succeed.
@@ -290,10 +281,7 @@ impl Drop for TestDaemon {
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
             let end = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
-            #[expect(
-                clippy::print_stderr,
-                reason = "a failing test shows what the daemon said"
-            )]
+            #[expect(clippy::print_stderr, reason = "a failing test shows what the daemon said")]
             {
                 eprintln!("--- the daemon's log, its last {LOG_LINES_SHOWN} lines ---\n{end}\n---");
             }

@@ -24,8 +24,7 @@ impl Database {
     pub(crate) fn start(self) -> DatabaseServer {
         match self {
             Self::Sqlite => {
-                let folder = TempDir::with_prefix("enrolld-sqlite-")
-                    .expect("the temporary folder is writable");
+                let folder = TempDir::with_prefix("enrolld-sqlite-").expect("the temporary folder is writable");
                 DatabaseServer::Sqlite {
                     file: folder.path().join("enrolld.db"),
                     _folder: folder,

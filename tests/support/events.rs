@@ -39,19 +39,11 @@ pub(crate) fn organization_selected(registration: &str, organization: Option<&st
 }
 
 pub(crate) fn verification_resend_requested(registration: &str) -> Value {
-    event(
-        "registration.verification_resend_requested",
-        registration,
-        &json!({}),
-    )
+    event("registration.verification_resend_requested", registration, &json!({}))
 }
 
 pub(crate) fn email_verified(registration: &str, token: &str) -> Value {
-    event(
-        "registration.email_verified",
-        registration,
-        &json!({"token": token}),
-    )
+    event("registration.email_verified", registration, &json!({"token": token}))
 }
 
 pub(crate) fn da_granted(registration: &str, da_account: &str, role: &str) -> Value {

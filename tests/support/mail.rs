@@ -31,8 +31,7 @@ impl Mail {
             .and_then(|content_type| content_type.attribute("boundary"))
         {
             let end = format!("--{boundary}--");
-            raw.windows(end.len())
-                .find(|window| *window == end.as_bytes())?;
+            raw.windows(end.len()).find(|window| *window == end.as_bytes())?;
         }
         let headers = message
             .headers_raw()
@@ -140,12 +139,7 @@ fn addresses(to: &Address<'_>) -> Vec<String> {
 }
 
 /// Replaces what follows each `marker` as long as `matches` holds, if anything does.
-fn replace_after(
-    text: &str,
-    marker: &str,
-    matches: impl Fn(char) -> bool,
-    replacement: &str,
-) -> String {
+fn replace_after(text: &str, marker: &str, matches: impl Fn(char) -> bool, replacement: &str) -> String {
     let mut parts = text.split(marker);
     let mut result = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -6,10 +6,7 @@
 //! Start servers and daemons from the test's own thread: the kernel ends a guarded child with the *thread* that started it.
 
 pub(crate) mod child;
-#[expect(
-    dead_code,
-    reason = "the journeys of the daemon use what the harness does not"
-)]
+#[expect(dead_code, reason = "the journeys of the daemon use what the harness does not")]
 pub(crate) mod daemon;
 pub(crate) mod database;
 #[expect(dead_code, reason = "the journeys send what the harness does not")]

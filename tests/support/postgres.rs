@@ -68,11 +68,7 @@ impl PostgresServer {
         if let Some(mut process) = self.process.take() {
             process.signal(Signal::INT);
             let end = process.wait_within(PATIENCE);
-            assert!(
-                end.is_some(),
-                "PostgreSQL does not stop; its log:\n{}",
-                self.log()
-            );
+            assert!(end.is_some(), "PostgreSQL does not stop; its log:\n{}", self.log());
         }
     }
 
@@ -158,9 +154,7 @@ fn is_ready(data: &Path, pid: u32) -> bool {
     };
     let mut lines = text.lines();
     // A killed server leaves its file, with another process in it.
-    lines
-        .next()
-        .is_some_and(|line| line.trim() == pid.to_string())
+    lines.next().is_some_and(|line| line.trim() == pid.to_string())
         && lines.nth(6).is_some_and(|line| line.trim() == "ready")
 }
 
@@ -206,8 +200,7 @@ fn unprivileged_user() -> Option<RunAs> {
 
 /// A folder under the system's temporary one, which other users can reach; the build folder may lie under a closed home.
 fn owned_folder(run_as: Option<RunAs>) -> TempDir {
-    let folder =
-        TempDir::with_prefix("enrolld-postgres-").expect("the temporary folder is writable");
+    let folder = TempDir::with_prefix("enrolld-postgres-").expect("the temporary folder is writable");
     if let Some(RunAs { uid, gid }) = run_as {
         chown(folder.path(), Some(uid), Some(gid)).expect("root gives folders away");
     }
@@ -226,8 +219,7 @@ fn template(bin: &Path, run_as: Option<RunAs>) -> PathBuf {
     let template = build.join(format!("postgres-{version}"));
 
     let lock = File::create(build.join("postgres.lock")).expect("the build folder is writable");
-    lock.lock()
-        .expect("a lock of a local file is granted in the end");
+    lock.lock().expect("a lock of a local file is granted in the end");
     if !template.exists() {
         let scratch = owned_folder(run_as);
         let made = scratch.path().join("data");
@@ -266,14 +258,8 @@ fn copy_folder(from: &Path, to: &Path, owner: Option<RunAs>) {
         );
     };
     // PostgreSQL insists on the modes `initdb` gave.
-    run(Command::new("cp")
-        .args(["-R", "--preserve=mode"])
-        .arg(from)
-        .arg(to));
+    run(Command::new("cp").args(["-R", "--preserve=mode"]).arg(from).arg(to));
     if let Some(RunAs { uid, gid }) = owner {
-        run(Command::new("chown")
-            .arg("-R")
-            .arg(format!("{uid}:{gid}"))
-            .arg(to));
+        run(Command::new("chown").arg("-R").arg(format!("{uid}:{gid}")).arg(to));
     }
 }

@@ -23,8 +23,7 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// Starts a server, and returns once it answers.
     pub(crate) fn start() -> Self {
-        let folder =
-            TempDir::with_prefix("enrolld-redis-").expect("the temporary folder is writable");
+        let folder = TempDir::with_prefix("enrolld-redis-").expect("the temporary folder is writable");
         let mut server = Self {
             folder,
             port: 0,

@@ -53,19 +53,11 @@ struct Refusing {
 
 impl SmtpServer {
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .expect("the loopback interface has a free port");
-        let port = listener
-            .local_addr()
-            .expect("a bound listener has an address")
-            .port();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback interface has a free port");
+        let port = listener.local_addr().expect("a bound listener has an address").port();
         let mailbox = Arc::new(Mailbox::default());
         let running = Some(run(listener, &mailbox));
-        Self {
-            port,
-            mailbox,
-            running,
-        }
+        Self { port, mailbox, running }
     }
 
     /// The value of `mail.smtp.url`: no encryption, no credentials.
@@ -83,9 +75,7 @@ impl SmtpServer {
         let mut received = self.mailbox.received.subscribe();
         let enough = received.wait_for(|mails| mails.len() >= count);
         if let Ok(mails) = tokio::time::timeout(PATIENCE, enough).await {
-            return mails
-                .expect("the sender lives as long as the server")
-                .clone();
+            return mails.expect("the sender lives as long as the server").clone();
         }
         let received = self.messages();
         panic!("{} of {count} mails came: {received:#?}", received.len());
@@ -120,8 +110,7 @@ impl SmtpServer {
     /// Takes connections again, on the same port and with the mails it had.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("the port is still free");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("the port is still free");
         self.running = Some(run(listener, &self.mailbox));
     }
 }
@@ -167,8 +156,7 @@ fn run(listener: TcpListener, mailbox: &Arc<Mailbox>) -> Running {
 fn serve(mut stream: TcpStream, handler: SessionHandler) {
     let converse = || -> std::io::Result<()> {
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
-        let mut session =
-            SessionBuilder::new("mail.test").build(IpAddr::V4(Ipv4Addr::LOCALHOST), handler);
+        let mut session = SessionBuilder::new("mail.test").build(IpAddr::V4(Ipv4Addr::LOCALHOST), handler);
         let mut reader = BufReader::new(stream.try_clone()?);
         stream.write_all(&session.greeting().buffer()?)?;
         let mut line = Vec::new();
@@ -233,9 +221,7 @@ impl Handler for SessionHandler {
 
     fn data_end(&mut self) -> Response {
         let mail = self.mail.clone();
-        self.mailbox
-            .received
-            .send_modify(|received| received.push(mail));
+        self.mailbox.received.send_modify(|received| received.push(mail));
         mailin::response::OK
     }
 }

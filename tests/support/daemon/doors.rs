@@ -91,15 +91,10 @@ impl TestDaemon {
             .await
             .expect("Redis answers");
         let parse = |fields: BTreeMap<String, String>| {
-            let event = fields
-                .get("event")
-                .expect("every entry has the field `event`");
+            let event = fields.get("event").expect("every entry has the field `event`");
             serde_json::from_str(event).expect("every event is JSON")
         };
-        entries
-            .into_iter()
-            .map(|(_, fields)| parse(fields))
-            .collect()
+        entries.into_iter().map(|(_, fields)| parse(fields)).collect()
     }
 }
 
@@ -118,21 +113,13 @@ impl TestDaemon {
     /// The registration's view; `None` while the daemon does not know it.
     pub(crate) async fn find_view(&self, registration: &str) -> Option<Value> {
         let url = self.at(&format!("/v1/registrations/{registration}"));
-        let answer = self
-            .client
-            .get(url)
-            .send()
-            .await
-            .expect("the daemon answers");
+        let answer = self.client.get(url).send().await.expect("the daemon answers");
         let status = answer.status();
         if status == reqwest::StatusCode::NOT_FOUND {
             return None;
         }
         let body = answer.text().await.expect("the answer has a body");
-        assert!(
-            status.is_success(),
-            "the view of {registration}: {status}: {body}"
-        );
+        assert!(status.is_success(), "the view of {registration}: {status}: {body}");
         Some(serde_json::from_str(&body).expect("a view is JSON"))
     }
 
@@ -150,12 +137,7 @@ impl TestDaemon {
     }
 
     /// The view, once `holds`; `wanted` says what that is, for the message.
-    pub(crate) async fn wait_view(
-        &self,
-        registration: &str,
-        wanted: &str,
-        holds: impl Fn(&Value) -> bool,
-    ) -> Value {
+    pub(crate) async fn wait_view(&self, registration: &str, wanted: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
             let view = self.find_view(registration).await;
@@ -179,18 +161,14 @@ impl TestDaemon {
     pub(crate) fn mails(&self) -> Vec<Mail> {
         if let Some(smtp) = &self.smtp {
             let received = smtp.messages();
-            let parse =
-                |mail: &ReceivedMail| Mail::parse(&mail.raw).expect("a mail taken is whole");
+            let parse = |mail: &ReceivedMail| Mail::parse(&mail.raw).expect("a mail taken is whole");
             return received.iter().map(parse).collect();
         }
         let mut files: Vec<_> = fs::read_dir(self.path("mails"))
             .expect("the folder of mails exists")
             .filter_map(|entry| {
                 let entry = entry.ok()?;
-                let is_mail = entry
-                    .path()
-                    .extension()
-                    .is_some_and(|extension| extension == "eml");
+                let is_mail = entry.path().extension().is_some_and(|extension| extension == "eml");
                 let written = entry.metadata().ok()?.modified().ok()?;
                 is_mail.then(|| (written, entry.path()))
             })
@@ -213,9 +191,10 @@ impl TestDaemon {
     pub(crate) async fn wait_mails(&self, subject: &str, to: &str, count: usize) -> Vec<Mail> {
         let start = Instant::now();
         loop {
-            let (found, others): (Vec<_>, Vec<_>) = self.mails().into_iter().partition(|mail| {
-                mail.subject.contains(subject) && mail.to.iter().any(|address| address == to)
-            });
+            let (found, others): (Vec<_>, Vec<_>) = self
+                .mails()
+                .into_iter()
+                .partition(|mail| mail.subject.contains(subject) && mail.to.iter().any(|address| address == to));
             if found.len() >= count {
                 return found;
             }
@@ -223,10 +202,7 @@ impl TestDaemon {
                 start.elapsed() < PATIENCE,
                 "{} of {count} mails \"{subject}\" to {to} came; others: {:?}",
                 found.len(),
-                others
-                    .iter()
-                    .map(|mail| (&mail.subject, &mail.to))
-                    .collect::<Vec<_>>()
+                others.iter().map(|mail| (&mail.subject, &mail.to)).collect::<Vec<_>>()
             );
             tokio::time::sleep(POLL).await;
         }
