@@ -1,0 +1,107 @@
+//! What templates are given.
+
+use chrono::{DateTime, Utc};
+use enrolld_jobs::{registration::ReviewReason, values::Role};
+use serde::Serialize;
+
+use crate::settings::PortalSettings;
+
+/// Everything that a mail may tell. A kind that needs a field which is `None` fails to render, rather than going out
+/// with a hole.
+///
+/// It holds personal data and links that are credentials (D7): it is made when a mail is rendered, and neither stored
+/// nor logged; hence no `Debug`.
+#[derive(Clone, Serialize)]
+pub struct MailContext {
+    /// The registration that the mail is about.
+    pub registration_id: String,
+    /// Whom the mail greets; `None` for a mailbox that several people read.
+    pub recipient_name: Option<String>,
+    /// Who asks for access.
+    pub applicant: Person,
+    /// The contract number entered; empty when there is none.
+    pub contract_number: String,
+    /// The serial number entered; empty when there is none.
+    pub serial_number: String,
+    /// The organization concerned: the one selected, else the contract's site.
+    pub organization: Option<Place>,
+    /// The DA who is asked, has decided, or is to be asked. Needed by `access_request_notice`, `access_denied` and
+    /// `rerouted`.
+    pub administrator: Option<Person>,
+    /// Lines of that DA's postal address (R33).
+    pub administrator_address: Vec<String>,
+    /// The role granted. Needed by `access_approved`.
+    pub role: Option<Role>,
+    /// What the DA or the agent gave as the reason, if anything.
+    pub reason: Option<String>,
+    /// Why the registration is with an agent. Needed by `review_case`; `with_agent` words it when it is there.
+    pub review_reason: Option<ReviewReason>,
+    /// What is wrong, one sentence each, in the language of the mail. Needed by `correction_needed`.
+    pub problems: Vec<String>,
+    /// The verification link (D7). Needed by `verification`.
+    pub link: Option<Link>,
+    /// The link with which the DA decides without signing in; without it `access_request` leads to the portal.
+    pub decide_link: Option<Link>,
+    /// When the request began to wait for the reader of `access_request` or `review_case`.
+    pub waiting_since: Option<DateTime<Utc>>,
+    /// Until when the reader of `access_request` or `review_case` is asked to decide (D1, D10).
+    pub decide_by: Option<DateTime<Utc>>,
+    /// The portal's name and pages.
+    pub portal: Portal,
+}
+
+/// Somebody named in a mail.
+#[derive(Clone, Serialize)]
+pub struct Person {
+    /// Name, as in the profile.
+    pub name: String,
+    /// E-mail address, if they have one that mail can be sent to.
+    pub email: Option<String>,
+}
+
+/// An organization as a mail shows it; the address tells equal names apart (R50).
+#[derive(Clone, Serialize)]
+pub struct Place {
+    /// Name.
+    pub name: String,
+    /// Lines of the postal address.
+    pub address: Vec<String>,
+    /// ISO 3166 code.
+    pub country: String,
+}
+
+/// A link that is a credential.
+#[derive(Clone, Serialize)]
+pub struct Link {
+    /// The whole URL.
+    pub url: String,
+    /// When it expires.
+    pub valid_until: DateTime<Utc>,
+}
+
+/// Where the mails lead to (R61). All are whole URLs, from configuration.
+#[derive(Debug, Clone, Serialize)]
+pub struct Portal {
+    /// What the portal is called.
+    pub name: String,
+    /// Its start page.
+    pub url: String,
+    /// The page for newcomers.
+    pub newcomers_url: String,
+    /// The access-management tool.
+    pub access_url: String,
+    /// The support community (R40).
+    pub community_url: String,
+}
+
+impl From<&PortalSettings> for Portal {
+    fn from(settings: &PortalSettings) -> Self {
+        Self {
+            name: settings.name.clone(),
+            url: settings.url.to_string(),
+            newcomers_url: settings.newcomers_url.to_string(),
+            access_url: settings.access_url.to_string(),
+            community_url: settings.community_url.to_string(),
+        }
+    }
+}
