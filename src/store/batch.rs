@@ -114,17 +114,15 @@ impl Batch<'_> {
 
     async fn check_jobs(&mut self) -> Result<(), StoreError> {
         let keys = self.good(|item| item.job.as_ref().map(|job| json!({"id": job.id})));
-        let mut runs: HashMap<String, i64> = HashMap::new();
+        let mut runs: HashMap<String, (i64, String)> = HashMap::new();
         for row in self.query(&self.statements.lock_jobs, &keys).await? {
-            let state: String = row.try_get("", "state")?;
-            if matches!(state.as_str(), "queued" | "running") {
-                runs.insert(row.try_get("", "id")?, row.try_get("", "run_no")?);
-            }
+            runs.insert(row.try_get("", "id")?, (row.try_get("", "run_no")?, row.try_get("", "state")?));
         }
         self.stale_if(Guard::Job, |item| {
-            item.job
-                .as_ref()
-                .is_some_and(|job| runs.get(&job.id.to_string()) != Some(&job.run_no))
+            item.job.as_ref().is_some_and(|job| {
+                let stored = runs.get(&job.id.to_string());
+                stored.is_none_or(|(run_no, state)| *run_no != job.run_no || *state != job.from)
+            })
         });
         Ok(())
     }

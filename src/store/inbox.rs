@@ -102,6 +102,38 @@ impl Store {
         Ok(query.limit(limit).all(&self.writer).await?)
     }
 
+    /// Whether an event with this key has been applied.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn is_applied(&self, source: &str, event_id: &str) -> Result<bool, StoreError> {
+        let query = inbox::Entity::find()
+            .filter(inbox::Column::Source.eq(source))
+            .filter(inbox::Column::EventId.eq(event_id))
+            .filter(inbox::Column::State.eq("applied"));
+        Ok(query.one(&self.writer).await?.is_some())
+    }
+
+    /// Notes, before an event that an earlier daemon left waiting is applied, that it may have been its end. Returns how many
+    /// times that has happened, this time included.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn note_event_crash(&self, seq: i64) -> Result<i64, StoreError> {
+        let sql = "UPDATE inbox SET crashes = crashes + 1 WHERE seq = $1 RETURNING crashes";
+        let rows = self.execute_returning(sql, [seq.into()]).await?;
+        rows.first().map_or(Ok(0), |row| Ok(row.try_get("", "crashes")?))
+    }
+
+    /// Takes that note back: the daemon has survived.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn clear_event_crashes(&self, seq: i64) -> Result<(), StoreError> {
+        self.execute("UPDATE inbox SET crashes = 0 WHERE seq = $1", [seq.into()]).await?;
+        Ok(())
+    }
+
     /// Ends the wait of an event that repeats an applied one: it changes nothing.
     ///
     /// # Errors

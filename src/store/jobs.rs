@@ -119,7 +119,9 @@ impl Store {
         limit: u64,
     ) -> Result<u64, StoreError> {
         let sql = format!(
-            "UPDATE jobs SET state = 'retrying', run_at_ms = $1, crashes = crashes + 1 WHERE id IN \
+            "UPDATE jobs SET crashes = crashes + 1, run_at_ms = $1, \
+             state = CASE WHEN crashes >= 2 THEN 'dead' ELSE 'retrying' END, \
+             error_class = 'poison', error = 'the daemon that ran it is gone' WHERE id IN \
              (SELECT id FROM jobs WHERE state = 'running' AND started_ms < $2 AND daemon_id NOT IN \
              (SELECT d.id FROM daemons d WHERE d.stopped_ms IS NULL AND d.heartbeat_ms >= $2) \
              LIMIT $3{})",

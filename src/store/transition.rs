@@ -75,13 +75,15 @@ pub struct TreeGuard {
     pub raises: bool,
 }
 
-/// A job's row after its run, or at its start. Guard: `run_no` is the stored one, and the job is `queued` or `running`.
+/// A job's row after its run, or at its start. Guard: `run_no` and `from` are the stored run and state.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobWrite {
     /// The job.
     pub id: Uuid,
     /// The run that this is.
     pub run_no: i64,
+    /// The state that the job is in.
+    pub from: String,
     /// The new state's name.
     pub state: &'static str,
     /// Attempts spent.

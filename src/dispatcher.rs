@@ -1,0 +1,186 @@
+//! Brings jobs to their streams: those just committed, timers and retries that fall due, and those that got lost.
+//!
+//! The database says what is queued; a stream entry is only the reminder. So an entry may be lost with Redis, or come twice: the
+//! audit adds again what is queued and gone, and a run number that is not the job's present one does nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use enrolld_jobs::job::JobKind;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    environment::Environment,
+    queue::{self, JobRef, Redis, stream_name},
+    store::{Store, error::StoreError, transition::NewJob},
+};
+
+/// Jobs that wait to be added to their streams before new ones are left to the audit.
+const QUEUE: usize = 10_000;
+
+/// Most jobs taken or added in one go.
+const CHUNK: usize = 500;
+
+/// How long a job is queued before the audit looks for its entry.
+const AUDIT_AFTER: Duration = Duration::from_secs(30);
+
+/// How often the audit runs.
+const AUDIT_EVERY: Duration = Duration::from_secs(10);
+
+/// Waits between tries to add while Redis is away: from the first, doubling, to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Takes jobs that have just been committed. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Dispatch(mpsc::Sender<(JobKind, JobRef)>);
+
+impl Dispatch {
+    /// The sending half, and the receiving half for the [`Dispatcher`].
+    pub fn channel() -> (Self, mpsc::Receiver<(JobKind, JobRef)>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Self(sender), receiver)
+    }
+
+    /// What is to be sent once `jobs` are committed: those that are queued.
+    pub fn references(jobs: &[NewJob]) -> Vec<(JobKind, JobRef)> {
+        let queued = jobs.iter().filter(|job| job.state == "queued");
+        let reference = |job: &NewJob| {
+            let run_no = u32::try_from(job.run_no).ok()?;
+            Some((JobKind::from_name(job.kind)?, JobRef { id: job.id, run_no }))
+        };
+        queued.filter_map(reference).collect()
+    }
+
+    /// Sends them on. What finds no room, since Redis is away for long, is in the database, and the audit adds it later.
+    pub fn send(&self, jobs: Vec<(JobKind, JobRef)>) {
+        for job in jobs {
+            if self.0.try_send(job).is_err() {
+                tracing::debug!(job = %job.1.id, "left to the audit");
+            }
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Dispatcher {
+    /// The database.
+    pub store: Store,
+    /// The queue.
+    pub redis: Redis,
+    /// `redis.prefix`.
+    pub prefix: String,
+    /// Time.
+    pub environment: Arc<dyn Environment>,
+    /// How often it looks for timers and retries that fall due.
+    pub poll: Duration,
+}
+
+impl Dispatcher {
+    /// Adds what is committed to its stream, as it comes.
+    pub async fn add_committed(&self, mut jobs: mpsc::Receiver<(JobKind, JobRef)>, stop: CancellationToken) {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        loop {
+            tokio::select! {
+                // What was committed before the stop is still brought on its way, if Redis is there.
+                number = jobs.recv_many(&mut chunk, CHUNK) => if number == 0 { return },
+                () = stop.cancelled() => {
+                    jobs.close();
+                    if jobs.recv_many(&mut chunk, CHUNK).await == 0 { return }
+                }
+            }
+            self.push(&chunk, &stop).await;
+            chunk.clear();
+        }
+    }
+
+    /// Queues timers and retries that fall due, and adds them to their streams.
+    pub async fn add_due(&self, stop: CancellationToken) {
+        self.every(self.poll, &stop, async || {
+            loop {
+                // While Redis is away they stay what they are: the audit need not find them.
+                if !self.redis.health().reachable {
+                    return Ok(());
+                }
+                let due = self.store.take_due(self.environment.now(), CHUNK as u64).await?;
+                self.push(&due, &stop).await;
+                if due.len() < CHUNK || stop.is_cancelled() {
+                    return Ok(());
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Adds again what is queued in the database and no longer in its stream.
+    pub async fn audit(&self, stop: CancellationToken) {
+        self.every(AUDIT_EVERY, &stop, async || {
+            for kind in JobKind::ALL {
+                self.audit_kind(*kind, &stop).await?;
+            }
+            Ok(())
+        })
+        .await;
+    }
+
+    /// A stream is in the order of queueing: what was queued before its oldest entry cannot be in it any more.
+    async fn audit_kind(&self, kind: JobKind, stop: &CancellationToken) -> Result<(), StoreError> {
+        let Ok(oldest) = queue::oldest_entry_ms(&self.redis, &stream_name(&self.prefix, kind.as_str())).await else {
+            return Ok(());
+        };
+        let now = self.environment.now();
+        let oldest = oldest.and_then(|ms| DateTime::<Utc>::from_timestamp_millis(ms.cast_signed()));
+        let before = oldest.unwrap_or(now).min(now - AUDIT_AFTER);
+        loop {
+            let lost = self.store.take_queued_before(kind, before, now, CHUNK as u64).await?;
+            if !lost.is_empty() {
+                tracing::warn!(kind = kind.as_str(), number = lost.len(), "queued jobs were not in their stream; added again");
+            }
+            self.push(&lost, stop).await;
+            if lost.len() < CHUNK || stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Adds `jobs` to their streams, trying until Redis takes them. After the stop it tries once more; the audit of whoever
+    /// comes next does the rest.
+    async fn push(&self, jobs: &[(JobKind, JobRef)], stop: &CancellationToken) {
+        if jobs.is_empty() {
+            return;
+        }
+        let entries: Vec<_> = jobs
+            .iter()
+            .map(|(kind, job)| (stream_name(&self.prefix, kind.as_str()), *job))
+            .collect();
+        let mut wait = FIRST_WAIT;
+        while let Err(error) = queue::push(&self.redis, &entries).await {
+            tracing::warn!(%error, number = entries.len(), "jobs wait for Redis");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn every(
+        &self,
+        period: Duration,
+        stop: &CancellationToken,
+        act: impl AsyncFn() -> Result<(), StoreError>,
+    ) {
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            if let Err(error) = act().await {
+                tracing::warn!(%error, "the dispatcher waits for the database");
+            }
+        }
+    }
+}

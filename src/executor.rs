@@ -1,0 +1,224 @@
+//! The shell around [`decide`](mod@enrolld_jobs::decide): loads the registration, gathers the facts that the decision asks for, and
+//! commits what was decided. Upstream events, jobs and link pages all come through [`Executor::apply`].
+
+pub mod facts;
+mod letters;
+mod run;
+mod write;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use enrolld_jobs::{
+    decide::{Decided, decide, submit},
+    event::{Event, Facts},
+    ports::Unavailable,
+    refusal::Refusal,
+    registration::Registration,
+    rules::Rules,
+    values::RegistrationId,
+};
+use lettre::message::Mailbox;
+
+use crate::{
+    directory::EmbeddedDirectory,
+    dispatcher::Dispatch,
+    environment::Environment,
+    links::LinkKeys,
+    mail::{Mailer, Portal},
+    settings::WorkersSettings,
+    store::{
+        Store,
+        error::StoreError,
+        transition::{Guard, InboxWrite, JobWrite, Transition, Verdict},
+    },
+};
+
+/// Times that a decision is made again because something changed meanwhile, before the caller is told to come back later.
+const DECIDE_TRIES: u32 = 50;
+
+/// Everything that carrying out the workflow takes. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Executor(Arc<Parts>);
+
+/// What an [`Executor`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// Who people are.
+    pub directory: EmbeddedDirectory,
+    /// Sends mail.
+    pub mailer: Mailer,
+    /// Time and randomness.
+    pub environment: Arc<dyn Environment>,
+    /// What configuration says about the workflow.
+    pub rules: Rules,
+    /// Derives the tokens of links.
+    pub link_keys: LinkKeys,
+    /// Makes a path of the link pages a whole URL.
+    pub public_url: PublicUrl,
+    /// Where mails lead to.
+    pub portal: Portal,
+    /// The agents' mailbox.
+    pub agents: Option<Mailbox>,
+    /// Takes jobs to their streams.
+    pub dispatch: Dispatch,
+    /// Told after each commit, so that notices go out at once.
+    pub committed: Arc<tokio::sync::Notify>,
+    /// This daemon's id.
+    pub daemon_id: String,
+    /// Attempts and time-outs of each kind of job.
+    pub workers: WorkersSettings,
+}
+
+/// Where link pages are reached from outside.
+#[derive(Debug, Clone)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// From `http.public_url`, which may have a path.
+    pub fn new(base: &str) -> Self {
+        Self(base.trim_end_matches('/').to_owned())
+    }
+
+    /// The page that a verification link opens.
+    pub fn verify(&self, token: &str) -> String {
+        format!("{}/verify/{token}", self.0)
+    }
+}
+
+/// What led to an event, and is settled in the same transaction.
+#[derive(Debug, Clone)]
+pub enum Cause {
+    /// An event of the inbox.
+    Inbox(InboxWrite),
+    /// A job, with its row as it is once the event is applied.
+    Job(JobWrite),
+    /// A link page; nothing to settle.
+    Link,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Applied {
+    /// The registration has changed to this.
+    Changed(Box<Registration>),
+    /// It is refused; nothing has changed, and the cause is not settled.
+    Refused(Refusal),
+    /// It answers an earlier wait; nothing has changed, and the cause is not settled.
+    Ignored,
+    /// Its cause is settled already, or belongs to somebody else.
+    Dropped(Guard),
+}
+
+/// Why an event could not be applied now.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Trouble {
+    /// Something that it takes is away; come again later, nothing is lost.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The database's error.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Others changed the same again and again.
+    #[error("registration {0} changed at every one of {DECIDE_TRIES} tries")]
+    Contention(RegistrationId),
+}
+
+impl Trouble {
+    /// Whether the same may succeed later.
+    pub const fn is_temporary(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Contention(_) => true,
+            Self::Store(error) => error.is_temporary(),
+        }
+    }
+}
+
+impl Executor {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The time.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.0.environment.now()
+    }
+
+    /// Has refused events announced at once.
+    pub fn refused(&self) {
+        self.0.committed.notify_one();
+    }
+
+    /// Decides on `event` for the registration `id` and commits what was decided, with what settles `cause`. When somebody
+    /// else changed the registration or its tree meanwhile, it is decided again on what is there then.
+    ///
+    /// # Errors
+    /// When it cannot be applied now, or the database refuses it.
+    pub async fn apply(&self, id: &RegistrationId, event: &Event, cause: &Cause) -> Result<Applied, Trouble> {
+        for _ in 0..DECIDE_TRIES {
+            let stored = self.0.store.registration(id).await?;
+            let now = self.now();
+            let (decided, tree) = self.decided(id, stored.as_ref(), event, now).await?;
+            let decision = match decided {
+                Decided::Decision(decision) => decision,
+                Decided::Refusal(refusal) => return Ok(Applied::Refused(refusal)),
+                Decided::Ignored => return Ok(Applied::Ignored),
+                Decided::NeedsPresentFacts => unreachable!("`decided` gathers the facts"),
+            };
+            let transition = self.0.transition(&decision, tree, cause, now);
+            let queued = Dispatch::references(&transition.jobs);
+            match self.0.store.commit(transition).await? {
+                Verdict::Applied => {
+                    self.0.dispatch.send(queued);
+                    self.0.committed.notify_one();
+                    tracing::info!(
+                        registration = %id,
+                        event = decision.entry.event,
+                        state = decision.registration.state.name().as_str(),
+                        version = decision.registration.version,
+                        "registration changed"
+                    );
+                    return Ok(Applied::Changed(Box::new(decision.registration)));
+                }
+                Verdict::Stale(Guard::Registration | Guard::Tree) => {}
+                Verdict::Stale(guard) => return Ok(Applied::Dropped(guard)),
+            }
+        }
+        Err(Trouble::Contention(id.clone()))
+    }
+
+    /// Decides, gathering the present facts when the decision asks for them.
+    async fn decided(
+        &self,
+        id: &RegistrationId,
+        stored: Option<&Registration>,
+        event: &Event,
+        now: DateTime<Utc>,
+    ) -> Result<(Decided, Option<facts::Tree>), Trouble> {
+        let Some(registration) = stored else {
+            return Ok((submit(id, event, now), None));
+        };
+        let rules = &self.0.rules;
+        match decide(registration, event, &Facts::default(), now, rules) {
+            Decided::NeedsPresentFacts => {
+                let gathered = facts::gather(&self.0.store, &self.0.directory, registration).await?;
+                let facts = Facts { present: Some(gathered.present) };
+                Ok((decide(registration, event, &facts, now, rules), gathered.tree))
+            }
+            decided => Ok((decided, None)),
+        }
+    }
+}
+
+/// Ends a transition that only settles a job: nothing happened to its registration.
+fn job_alone(job: JobWrite) -> Transition {
+    Transition { job: Some(job), ..Transition::default() }
+}

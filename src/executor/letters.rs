@@ -1,0 +1,117 @@
+//! What a mail tells, from the registration as it is when the mail is rendered.
+
+use enrolld_jobs::{
+    directory::{Account, Administrator},
+    effect::{Mail, MailKind},
+    ports::Directory as _,
+    registration::{Registration, State},
+    values::Locale,
+    view::problems,
+};
+
+use super::{Parts, Trouble};
+use crate::{
+    mail::{Link, MailContext, Person, Place},
+    store::moment,
+};
+
+impl Parts {
+    /// Everything that `mail` tells its `reader`.
+    pub(super) async fn letter_context(
+        &self,
+        mail: &Mail,
+        registration: &Registration,
+        reader: Option<&Account>,
+        locale: Locale,
+    ) -> Result<MailContext, Trouble> {
+        let state = &registration.state;
+        let administrator = self.administrator(registration).await?;
+        Ok(MailContext {
+            registration_id: registration.id.to_string(),
+            recipient_name: reader.map(|account| account.name.clone()),
+            applicant: Person {
+                name: registration.applicant_name().to_owned(),
+                email: registration
+                    .account
+                    .as_ref()
+                    .and_then(|account| account.email.as_ref())
+                    .map(|email| email.expose().to_owned()),
+            },
+            contract_number: registration.contract_number.as_str().to_owned(),
+            serial_number: registration.serial_number.as_str().to_owned(),
+            organization: organization(registration),
+            administrator: administrator.as_ref().map(|da| Person {
+                name: da.name.clone(),
+                email: da.email.as_ref().map(|email| email.expose().to_owned()),
+            }),
+            administrator_address: administrator.map(|da| da.address).unwrap_or_default(),
+            role: match state {
+                State::Active { granted } | State::Provisioning { granted } => Some(granted.role),
+                _ => None,
+            },
+            reason: match state {
+                State::Denied { reason, .. } | State::Rejected { reason } => reason.clone(),
+                _ => None,
+            },
+            review_reason: match state {
+                State::InReview { reason } | State::AwaitingInformation { reason, .. } => Some(*reason),
+                _ => None,
+            },
+            problems: problems(state, locale),
+            link: self.verification_link(mail, registration).await?,
+            decide_link: None,
+            waiting_since: Some(registration.since),
+            decide_by: None,
+            portal: self.portal.clone(),
+        })
+    }
+
+    /// The link of a verification mail, derived anew whenever it is rendered (D7).
+    async fn verification_link(&self, mail: &Mail, registration: &Registration) -> Result<Option<Link>, Trouble> {
+        let (MailKind::Verification, State::AwaitingEmail { link }) = (mail.kind, &registration.state) else {
+            return Ok(None);
+        };
+        let Some(row) = self.store.link(link.id).await? else {
+            return Ok(None);
+        };
+        let token = self.link_keys.token(&row);
+        Ok(token.map(|token| Link { url: self.public_url.verify(&token), valid_until: moment(row.valid_until_ms) }))
+    }
+
+    /// The DA whom the mail speaks of: the one asked, or the one who decided.
+    async fn administrator(&self, registration: &Registration) -> Result<Option<Administrator>, Trouble> {
+        if let State::Denied { by, .. } = &registration.state {
+            if let Some(da) = registration.administrators.iter().find(|da| da.account_id == *by) {
+                return Ok(Some(da.clone()));
+            }
+            // A DA who was appointed after routing.
+            let account = self.directory.account(by).await?;
+            return Ok(account.map(|account| Administrator {
+                email: account.deliverable_email(),
+                reachable: true,
+                account_id: account.id,
+                organization_id: registration.site.as_ref().map_or_else(
+                    || unreachable!("a DA decides only where there is a site"),
+                    |site| site.organization_id.clone(),
+                ),
+                name: account.name,
+                address: Vec::new(),
+            }));
+        }
+        Ok(registration.delegated_administrator().cloned())
+    }
+}
+
+/// The organization that the mail is about: what was granted, else what was selected, else the contract's site.
+fn organization(registration: &Registration) -> Option<Place> {
+    let site = registration.site.as_ref()?;
+    let wanted = match &registration.state {
+        State::Active { granted } | State::Provisioning { granted } => &granted.organization_id,
+        _ => registration.selected.as_ref().unwrap_or(&site.organization_id),
+    };
+    site.chain.iter().find(|o| o.id == *wanted).map(|organization| Place {
+        name: organization.name.clone(),
+        address: organization.address.clone(),
+        country: organization.country.clone(),
+    })
+}

@@ -1,0 +1,258 @@
+//! Takes in what upstream adds to `enrolld:intake` (contract, section 1).
+//!
+//! One daemon reads at a time, under a lease. What was read is kept in the inbox, or as refused; only then is it acknowledged. The
+//! events of one subject are applied in the order in which they came; those of different subjects, side by side. When something
+//! that an event needs is away, its subject waits, and the others go on.
+
+mod apply;
+mod entry;
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+
+pub use entry::{Read, redacted};
+
+use crate::{
+    executor::Executor,
+    queue::{Dedicated, Error, Redis},
+    store::{error::StoreError, leases::Lease},
+};
+
+/// The consumer group.
+const GROUP: &str = "enrolld";
+
+/// The lease's name.
+const LEASE: &str = "intake";
+
+/// How long the lease lasts without being extended. A daemon that stops gives it back at once.
+const LEASE_FOR: Duration = Duration::from_secs(15);
+
+/// How often it is extended.
+const EXTEND_EVERY: Duration = Duration::from_secs(3);
+
+/// How long a read waits for entries; also the longest time until a stop is noticed.
+const BLOCK: Duration = Duration::from_millis(500);
+
+/// How often events that had to wait are tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// How long to wait before trying again when the database or Redis is away.
+const AWAY: Duration = Duration::from_millis(500);
+
+/// Deliveries of an entry, each to a daemon that ended over it, before it is refused as `poison`.
+const MAX_DELIVERIES: u64 = 3;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Intake {
+    /// Applies the events.
+    pub executor: Executor,
+    /// The stream.
+    pub redis: Redis,
+    /// `redis.prefix`.
+    pub prefix: String,
+    /// `intake.batch`: most entries read, and events applied side by side.
+    pub batch: usize,
+    /// This daemon's id.
+    pub daemon_id: String,
+}
+
+/// Why nothing can be taken in now.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Redis(#[from] Error),
+}
+
+/// What the holder of the lease knows.
+struct Holder {
+    lease: Lease,
+    extended: Instant,
+    /// Subjects with an event that has to wait: their later events wait too.
+    held: HashSet<String>,
+    tried: Instant,
+}
+
+impl Intake {
+    /// Takes in until the stop.
+    pub async fn run(&self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.hold(&stop).await {
+                tracing::warn!(%error, "the intake waits");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(AWAY) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Takes in as long as the lease can be had.
+    async fn hold(&self, stop: &CancellationToken) -> Result<(), Trouble> {
+        let Some(lease) = self.lease().await? else {
+            return Ok(());
+        };
+        tracing::info!(epoch = lease.epoch, "this daemon takes in events");
+        let mut reader = self.redis.dedicated(BLOCK).await?;
+        self.make_group(&mut reader).await?;
+        let now = Instant::now();
+        let mut holder = Holder { lease, extended: now, held: HashSet::new(), tried: now };
+        self.apply_left_over(&mut holder, stop).await?;
+        self.take_in_left_over(&mut reader, &holder.lease, stop).await?;
+        self.apply_waiting(&mut holder, stop).await?;
+        while !stop.is_cancelled() {
+            if holder.extended.elapsed() >= EXTEND_EVERY {
+                match self.lease().await? {
+                    Some(lease) if lease.epoch == holder.lease.epoch => holder.extended = Instant::now(),
+                    _ => return Ok(()),
+                }
+            }
+            let entries = match self.read(&mut reader).await {
+                Err(error) if error.code() == Some("NOGROUP") => {
+                    // Redis was emptied.
+                    self.make_group(&mut reader).await?;
+                    continue;
+                }
+                entries => entries?,
+            };
+            if !entries.is_empty() {
+                self.take_in(&holder.lease, entries).await?;
+                self.apply_waiting(&mut holder, stop).await?;
+            } else if !holder.held.is_empty() && holder.tried.elapsed() >= RETRY_EVERY {
+                holder.held.clear();
+                holder.tried = Instant::now();
+                self.apply_waiting(&mut holder, stop).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn lease(&self) -> Result<Option<Lease>, Trouble> {
+        let store = self.executor.store();
+        Ok(store.hold_lease(LEASE, &self.daemon_id, self.executor.now(), LEASE_FOR).await?)
+    }
+
+    fn stream(&self) -> String {
+        format!("{}:intake", self.prefix)
+    }
+
+    /// Entries from before the first start are taken in, so the group begins at 0.
+    async fn make_group(&self, reader: &mut Dedicated) -> Result<(), Trouble> {
+        let mut command = redis::cmd("XGROUP");
+        command.arg("CREATE").arg(self.stream()).arg(GROUP).arg("0").arg("MKSTREAM");
+        match reader.query::<()>(&command).await {
+            Err(error) if error.code() != Some("BUSYGROUP") => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn read(&self, reader: &mut Dedicated) -> Result<Vec<entry::Entry>, Error> {
+        let mut command = redis::cmd("XREADGROUP");
+        command.arg("GROUP").arg(GROUP).arg(&self.daemon_id).arg("COUNT").arg(self.batch);
+        command.arg("BLOCK").arg(BLOCK.as_millis().to_string()).arg("STREAMS").arg(self.stream()).arg(">");
+        Ok(entry::of_reply(&reader.query(&command).await?))
+    }
+
+    /// Keeps what was read, and only then acknowledges it.
+    async fn take_in(&self, lease: &Lease, entries: Vec<entry::Entry>) -> Result<(), Trouble> {
+        let ids: Vec<_> = entries.iter().map(|entry| entry.id.clone()).collect();
+        let (mut events, mut refused) = (Vec::new(), Vec::new());
+        for entry in entries {
+            match entry.read() {
+                Read::Event(event) => events.push(event),
+                Read::Refused(event) => refused.push(event),
+            }
+        }
+        self.keep(lease, &events, &refused).await?;
+        self.acknowledge(&ids).await
+    }
+
+    async fn keep(
+        &self,
+        lease: &Lease,
+        events: &[crate::store::inbox::NewEvent],
+        refused: &[crate::store::inbox::NewRefused],
+    ) -> Result<(), Trouble> {
+        for event in refused {
+            tracing::info!(entry = event.entry, reason = event.reason, "an event is refused");
+        }
+        let store = self.executor.store();
+        match store.take_in(lease, events, refused, self.executor.now()).await {
+            // One of them cannot be written: alone each shows which, and that one is refused.
+            Err(error @ StoreError::Refused(_)) if events.len() + refused.len() > 1 => {
+                tracing::warn!(%error, "a batch of events could not be kept; trying one by one");
+                for event in events {
+                    self.keep_alone(lease, event).await?;
+                }
+                for event in refused {
+                    store.take_in(lease, &[], std::slice::from_ref(event), self.executor.now()).await?;
+                }
+                Ok(())
+            }
+            Err(StoreError::Refused(_)) if events.len() == 1 => self.keep_alone(lease, &events[0]).await,
+            kept => Ok(kept?),
+        }
+    }
+
+    async fn keep_alone(&self, lease: &Lease, event: &crate::store::inbox::NewEvent) -> Result<(), Trouble> {
+        let store = self.executor.store();
+        let now = self.executor.now();
+        match store.take_in(lease, std::slice::from_ref(event), &[], now).await {
+            Err(StoreError::Refused(message)) => {
+                let refused = entry::poison(event, &message);
+                Ok(store.take_in(lease, &[], &[refused], now).await?)
+            }
+            kept => Ok(kept?),
+        }
+    }
+
+    /// `XACK` and `XDEL` together: the stream holds only what is not taken in.
+    async fn acknowledge(&self, ids: &[String]) -> Result<(), Trouble> {
+        let stream = self.stream();
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        pipeline.cmd("XACK").arg(&stream).arg(GROUP).arg(ids).ignore();
+        pipeline.cmd("XDEL").arg(&stream).arg(ids).ignore();
+        Ok(self.redis.pipeline::<()>(&pipeline).await?)
+    }
+
+    /// Entries that an earlier holder had read and not acknowledged. One at a time: one of them may have been its end.
+    async fn take_in_left_over(
+        &self,
+        reader: &mut Dedicated,
+        lease: &Lease,
+        stop: &CancellationToken,
+    ) -> Result<(), Trouble> {
+        while !stop.is_cancelled() {
+            let mut command = redis::cmd("XAUTOCLAIM");
+            command.arg(self.stream()).arg(GROUP).arg(&self.daemon_id).arg(0).arg("0-0").arg("COUNT").arg(1);
+            let claimed = entry::of_claim(&reader.query(&command).await?);
+            let Some(entry) = claimed.into_iter().next() else {
+                return Ok(());
+            };
+            let deliveries = self.deliveries(reader, &entry.id).await?;
+            if deliveries > MAX_DELIVERIES {
+                let refused = entry.poison(deliveries);
+                self.executor.store().take_in(lease, &[], &[refused], self.executor.now()).await?;
+                self.acknowledge(&[entry.id]).await?;
+            } else {
+                self.take_in(lease, vec![entry]).await?;
+            }
+            self.lease().await?;
+        }
+        Ok(())
+    }
+
+    async fn deliveries(&self, reader: &mut Dedicated, id: &str) -> Result<u64, Trouble> {
+        let mut command = redis::cmd("XPENDING");
+        command.arg(self.stream()).arg(GROUP).arg(id).arg(id).arg(1);
+        let pending: Vec<(String, String, u64, u64)> = reader.query(&command).await?;
+        Ok(pending.first().map_or(1, |(_, _, _, deliveries)| *deliveries))
+    }
+}

@@ -1,0 +1,229 @@
+//! Applies the events of the inbox: those of one subject in order, different subjects side by side.
+
+use std::collections::BTreeMap;
+
+use enrolld_jobs::{
+    cloud_event::{self, CloudEvent, UpstreamEvent},
+    decide::not_available,
+    event::Event,
+    refusal::{Reason, Refusal},
+    values::RegistrationId,
+};
+use futures::{StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{EXTEND_EVERY, Holder, Intake, Trouble, entry};
+use crate::{
+    executor::{Applied, Cause},
+    store::{
+        entities::inbox,
+        inbox::NewEvent,
+        leases::Lease,
+        milliseconds,
+        transition::{Guard, InboxWrite},
+    },
+};
+
+/// Events loaded in one go.
+const CHUNK: u64 = 500;
+
+/// Runs of an event that end their daemon before it is refused.
+const MAX_CRASHES: i64 = 3;
+
+/// What became of an event's turn.
+enum Turn {
+    /// It is over: the next of its subject may come.
+    Over,
+    /// It has to wait, and its subject with it.
+    Held,
+    /// The lease has another holder.
+    Lost,
+}
+
+impl Intake {
+    /// Applies everything that waits, but for the subjects that are held up.
+    pub(super) async fn apply_waiting(&self, holder: &mut Holder, stop: &CancellationToken) -> Result<(), Trouble> {
+        let mut after = 0;
+        while !stop.is_cancelled() {
+            let events = self.executor.store().waiting_events(after, CHUNK).await?;
+            let Some(last) = events.last() else {
+                return Ok(());
+            };
+            after = last.seq;
+            let more = events.len() as u64 == CHUNK;
+            self.apply_side_by_side(events, holder).await;
+            if !more {
+                return Ok(());
+            }
+            if holder.extended.elapsed() >= EXTEND_EVERY {
+                match self.lease().await? {
+                    Some(lease) if lease.epoch == holder.lease.epoch => holder.extended = std::time::Instant::now(),
+                    _ => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What an earlier holder left waiting. Alone, and noted before it starts: one of them may have been its end.
+    pub(super) async fn apply_left_over(&self, holder: &mut Holder, stop: &CancellationToken) -> Result<(), Trouble> {
+        let store = self.executor.store();
+        let mut after = 0;
+        loop {
+            let events = store.waiting_events(after, CHUNK).await?;
+            let Some(last) = events.last() else {
+                return Ok(());
+            };
+            after = last.seq;
+            for event in events {
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+                if holder.held.contains(&event.subject) {
+                    continue;
+                }
+                let crashes = store.note_event_crash(event.seq).await?;
+                if crashes > MAX_CRASHES {
+                    let refusal = Refusal::new(Reason::Poison, "poison").with("crashes", crashes - 1);
+                    self.refuse(&event, &refusal).await?;
+                    continue;
+                }
+                let (seq, subject) = (event.seq, event.subject.clone());
+                match self.turn(event, &holder.lease).await {
+                    Turn::Over => {}
+                    Turn::Held => {
+                        holder.held.insert(subject);
+                    }
+                    Turn::Lost => return Ok(()),
+                }
+                store.clear_event_crashes(seq).await?;
+                self.lease().await?;
+            }
+        }
+    }
+
+    async fn apply_side_by_side(&self, events: Vec<inbox::Model>, holder: &mut Holder) {
+        let mut subjects: BTreeMap<String, Vec<inbox::Model>> = BTreeMap::new();
+        for event in events {
+            if !holder.held.contains(&event.subject) {
+                subjects.entry(event.subject.clone()).or_default().push(event);
+            }
+        }
+        let lease = &holder.lease;
+        let held: Vec<_> = stream::iter(subjects)
+            .map(|(subject, events)| async move {
+                for event in events {
+                    match self.turn(event, lease).await {
+                        Turn::Over => {}
+                        Turn::Held => return Some(subject),
+                        Turn::Lost => return None,
+                    }
+                }
+                None
+            })
+            .buffer_unordered(self.batch)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        holder.held.extend(held);
+    }
+
+    /// One event's turn.
+    async fn turn(&self, row: inbox::Model, lease: &Lease) -> Turn {
+        match self.apply(&row, lease).await {
+            Ok(turn) => turn,
+            Err(error) if !error.is_temporary() => {
+                tracing::error!(seq = row.seq, subject = row.subject, %error, "an event cannot be applied");
+                let refusal = Refusal::new(Reason::Poison, "not_storable").with("message", error.to_string());
+                match self.refuse(&row, &refusal).await {
+                    Ok(()) => Turn::Over,
+                    Err(_) => Turn::Held,
+                }
+            }
+            Err(error) => {
+                tracing::warn!(seq = row.seq, subject = row.subject, %error, "an event waits");
+                Turn::Held
+            }
+        }
+    }
+
+    async fn apply(&self, row: &inbox::Model, lease: &Lease) -> Result<Turn, crate::executor::Trouble> {
+        let store = self.executor.store();
+        let event = match cloud_event::parse(row.body.as_bytes()) {
+            Ok(event) => event,
+            Err(refusal) => {
+                // Kept by a release that took what this one does not.
+                self.refuse(row, &refusal).await?;
+                return Ok(Turn::Over);
+            }
+        };
+        let link = self.link_of(&event).await?;
+        let about = RegistrationId::new(event.subject.as_str());
+        let (Some(happened), Ok(id)) = (Event::from_upstream(&event.data, |_| link), about) else {
+            self.refuse(row, &not_available(event.data.type_name())).await?;
+            return Ok(Turn::Over);
+        };
+        let cause = Cause::Inbox(InboxWrite {
+            seq: row.seq,
+            source: row.source.clone(),
+            event_id: row.event_id.clone(),
+            done_ms: milliseconds(self.executor.now()),
+            lease: lease.name.to_owned(),
+            lease_epoch: lease.epoch,
+        });
+        match self.executor.apply(&id, &happened, &cause).await? {
+            Applied::Changed(_) | Applied::Dropped(Guard::Inbox) => Ok(Turn::Over),
+            Applied::Dropped(Guard::Lease) => Ok(Turn::Lost),
+            Applied::Dropped(Guard::Duplicate) => {
+                store.end_repeated(row.seq, self.executor.now()).await?;
+                Ok(Turn::Over)
+            }
+            Applied::Dropped(Guard::Registration | Guard::Tree | Guard::Job) | Applied::Ignored => {
+                unreachable!("an upstream event carries no step, and has no job")
+            }
+            Applied::Refused(refusal) => {
+                // A repeat of an applied event is no news, whatever the state is by now.
+                if store.is_applied(&row.source, &row.event_id).await? {
+                    store.end_repeated(row.seq, self.executor.now()).await?;
+                } else {
+                    self.refuse(row, &refusal).await?;
+                }
+                Ok(Turn::Over)
+            }
+        }
+    }
+
+    /// The link that the token of `email_verified` was made for. The inbox holds the token's digest.
+    async fn link_of(&self, event: &CloudEvent) -> Result<Option<Uuid>, crate::executor::Trouble> {
+        let UpstreamEvent::RegistrationEmailVerified(data) = &event.data else {
+            return Ok(None);
+        };
+        let link = self.executor.store().link_by_digest(&data.token).await?;
+        Ok(link
+            .filter(|link| link.registration_id == event.subject)
+            .and_then(|link| Uuid::parse_str(&link.id).ok()))
+    }
+
+    async fn refuse(&self, row: &inbox::Model, refusal: &Refusal) -> Result<(), crate::store::error::StoreError> {
+        let kept = NewEvent {
+            entry: row.entry.clone(),
+            source: row.source.clone(),
+            event_id: row.event_id.clone(),
+            subject: row.subject.clone(),
+            kind: row.r#type.clone(),
+            body: row.body.clone(),
+        };
+        let refused = entry::refused(&row.entry, row.body.clone().into_bytes(), Some(&kept), refusal);
+        tracing::info!(
+            subject = row.subject,
+            event = row.r#type,
+            reason = refused.reason,
+            code = refusal.code(),
+            "an event is refused"
+        );
+        self.executor.store().refuse_event(row.seq, &refused, self.executor.now()).await?;
+        self.executor.refused();
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! An entry of the stream: what it holds, and what is kept of it.
+
+use enrolld_jobs::{
+    cloud_event::{self, MAX_EVENT_BYTES, UpstreamEvent},
+    refusal::{Reason, Refusal},
+};
+use redis::Value;
+use serde_json::json;
+
+use crate::{
+    links,
+    store::inbox::{NewEvent, NewRefused},
+};
+
+/// Most bytes of a refused event that are kept. It is far above what can be accepted, and keeps a flood of giants out of the
+/// database; the detail says so where something was cut.
+const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// An entry as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Its id in the stream.
+    pub(super) id: String,
+    /// Its fields in their order.
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What an entry comes to.
+#[derive(Debug, Clone)]
+pub enum Read {
+    /// An event, to wait for its turn.
+    Event(NewEvent),
+    /// A refusal.
+    Refused(NewRefused),
+}
+
+impl Entry {
+    /// Reads the event, or says why it is refused.
+    pub(super) fn read(self) -> Read {
+        let Some(bytes) = self.event() else {
+            let refusal = Refusal::new(Reason::Malformed, "no_event_field")
+                .with("message", "the entry has no field `event`; add it with XADD … '*' event '{…}'");
+            let fields = self.fields_as_json();
+            return Read::Refused(refused(&self.id, fields.into_bytes(), None, &refusal));
+        };
+        match cloud_event::parse(bytes) {
+            Ok(event) => Read::Event(NewEvent {
+                entry: self.id.clone(),
+                body: redacted(bytes, &event.data),
+                source: event.source,
+                event_id: event.id,
+                subject: event.subject,
+                kind: event.data.type_name().to_owned(),
+            }),
+            Err(refusal) => Read::Refused(refused(&self.id, bytes.to_vec(), None, &refusal)),
+        }
+    }
+
+    /// The refusal of an entry that has ended the daemon again and again.
+    pub(super) fn poison(&self, deliveries: u64) -> NewRefused {
+        let refusal = Refusal::new(Reason::Poison, "poison").with("deliveries", deliveries);
+        let bytes = self.event().map_or_else(|| self.fields_as_json().into_bytes(), <[u8]>::to_vec);
+        refused(&self.id, bytes, None, &refusal)
+    }
+
+    fn event(&self) -> Option<&[u8]> {
+        self.fields.iter().find(|(name, _)| name == b"event").map(|(_, value)| value.as_slice())
+    }
+
+    fn fields_as_json(&self) -> String {
+        let text = |bytes: &[u8]| serde_json::Value::from(String::from_utf8_lossy(bytes));
+        let fields = self.fields.iter();
+        let object: serde_json::Map<_, _> =
+            fields.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), text(value))).collect();
+        serde_json::Value::Object(object).to_string()
+    }
+}
+
+/// The refusal of an event that the database cannot keep.
+pub(super) fn poison(event: &NewEvent, message: &str) -> NewRefused {
+    let refusal = Refusal::new(Reason::Poison, "not_storable").with("message", message);
+    refused(&event.entry, event.body.clone().into_bytes(), Some(event), &refusal)
+}
+
+/// A refused event, to be kept and announced.
+pub(super) fn refused(entry: &str, mut bytes: Vec<u8>, event: Option<&NewEvent>, refusal: &Refusal) -> NewRefused {
+    let mut detail = refusal.detail.clone();
+    if bytes.len() > MAX_KEPT_BYTES {
+        detail.insert("cut_from_bytes".to_owned(), bytes.len().into());
+        bytes.truncate(MAX_KEPT_BYTES);
+    }
+    NewRefused {
+        entry: entry.to_owned(),
+        kind: event.map(|event| event.kind.clone()),
+        subject: event.map(|event| event.subject.clone()),
+        event: bytes,
+        reason: refusal.reason.as_str(),
+        detail: serde_json::Value::Object(detail).to_string(),
+    }
+}
+
+/// The event as it is kept: as it came, but for the token of a link, in whose place its digest stands (D7). The digest
+/// opens nothing: what comes in as a token is always digested.
+pub fn redacted(bytes: &[u8], event: &UpstreamEvent) -> String {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let UpstreamEvent::RegistrationEmailVerified(data) = event else {
+        return text;
+    };
+    let Ok(mut value) = serde_json::from_str::<serde_json::Value>(&text) else {
+        return text;
+    };
+    value["data"] = json!({ "token": links::digest(&data.token) });
+    value.to_string()
+}
+
+/// The entries of an `XREADGROUP` of one stream; `nil` when there were none.
+pub(super) fn of_reply(reply: &Value) -> Vec<Entry> {
+    let streams = match reply {
+        Value::Map(streams) => streams.iter().map(|(_, entries)| entries).collect(),
+        Value::Array(streams) => streams.iter().filter_map(|stream| items(stream).get(1)).collect(),
+        _ => Vec::new(),
+    };
+    streams.into_iter().flat_map(entries).collect()
+}
+
+/// The entries of an `XAUTOCLAIM`; those deleted meanwhile are left out by Redis.
+pub(super) fn of_claim(reply: &Value) -> Vec<Entry> {
+    items(reply).get(1).map(entries).unwrap_or_default()
+}
+
+fn entries(list: &Value) -> Vec<Entry> {
+    items(list)
+        .iter()
+        .filter_map(|entry| {
+            let entry = items(entry);
+            let id = String::from_utf8(bytes(entry.first()?)?.to_vec()).ok()?;
+            Some(Entry { id, fields: fields(entry.get(1)?) })
+        })
+        .collect()
+}
+
+fn fields(list: &Value) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let pair = |name: &Value, value: &Value| Some((bytes(name)?.to_vec(), bytes(value)?.to_vec()));
+    match list {
+        Value::Map(fields) => fields.iter().filter_map(|(name, value)| pair(name, value)).collect(),
+        list => items(list).chunks_exact(2).filter_map(|two| pair(&two[0], &two[1])).collect(),
+    }
+}
+
+fn items(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(items) => items,
+        _ => &[],
+    }
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.as_bytes()),
+        _ => None,
+    }
+}
+
+// An accepted event is never cut.
+const _: () = assert!(MAX_EVENT_BYTES < MAX_KEPT_BYTES);

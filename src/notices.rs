@@ -1,0 +1,128 @@
+//! Brings events out: changes to `enrolld:events`, refusals to `enrolld:rejected` (contract, sections 1 and 2).
+//!
+//! They are written with what they announce, and deleted or marked once they are in their stream: at least once, and under a lease,
+//! so in order of version for each registration.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    environment::Environment,
+    queue::Redis,
+    store::{Store, error::StoreError},
+};
+
+/// Most events brought out in one go.
+const CHUNK: u64 = 500;
+
+/// How often it looks, besides after each commit of this daemon.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How long the lease lasts without being extended.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Notices {
+    /// The database.
+    pub store: Store,
+    /// The streams.
+    pub redis: Redis,
+    /// `redis.prefix`.
+    pub prefix: String,
+    /// `redis.events_max_len`.
+    pub events_max_len: u64,
+    /// `redis.rejected_max_len`.
+    pub rejected_max_len: u64,
+    /// Time.
+    pub environment: Arc<dyn Environment>,
+    /// This daemon's id.
+    pub daemon_id: String,
+    /// Told after each commit.
+    pub committed: Arc<Notify>,
+}
+
+/// Why nothing could be brought out now.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Redis(#[from] crate::queue::Error),
+}
+
+impl Notices {
+    /// Brings events out until the stop.
+    pub async fn run(&self, stop: CancellationToken) {
+        loop {
+            let stopping = stop.is_cancelled();
+            if let Err(error) = self.bring_out().await {
+                tracing::warn!(%error, "events on their way out wait");
+            }
+            if stopping {
+                return;
+            }
+            tokio::select! {
+                () = self.committed.notified() => {}
+                () = tokio::time::sleep(POLL) => {}
+                // Once more after the stop, for what was committed until then.
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn bring_out(&self) -> Result<(), Trouble> {
+        loop {
+            let now = self.environment.now();
+            if self.store.hold_lease("notices", &self.daemon_id, now, LEASE).await?.is_none() {
+                return Ok(());
+            }
+            let changes = self.announce_changes().await?;
+            let refusals = self.announce_refusals().await?;
+            if !changes && !refusals {
+                return Ok(());
+            }
+        }
+    }
+
+    /// `true` if there may be more.
+    async fn announce_changes(&self) -> Result<bool, Trouble> {
+        let notices = self.store.notices(CHUNK).await?;
+        if notices.is_empty() {
+            return Ok(false);
+        }
+        let stream = format!("{}:events", self.prefix);
+        let mut pipeline = redis::pipe();
+        for notice in &notices {
+            pipeline.cmd("XADD").arg(&stream).arg("MAXLEN").arg("~").arg(self.events_max_len);
+            pipeline.arg("*").arg("event").arg(&notice.body).ignore();
+        }
+        self.redis.pipeline::<()>(&pipeline).await?;
+        let seqs: Vec<_> = notices.iter().map(|notice| notice.seq).collect();
+        self.store.delete_notices(&seqs).await?;
+        Ok(notices.len() as u64 == CHUNK)
+    }
+
+    /// `true` if there may be more.
+    async fn announce_refusals(&self) -> Result<bool, Trouble> {
+        // Refused events may be large: few at a time.
+        const FEW: u64 = 20;
+        let refusals = self.store.unannounced(FEW).await?;
+        if refusals.is_empty() {
+            return Ok(false);
+        }
+        let stream = format!("{}:rejected", self.prefix);
+        let mut pipeline = redis::pipe();
+        for refusal in &refusals {
+            pipeline.cmd("XADD").arg(&stream).arg("MAXLEN").arg("~").arg(self.rejected_max_len).arg("*");
+            pipeline.arg("event").arg(&refusal.event).arg("entry").arg(&refusal.entry);
+            pipeline.arg("reason").arg(&refusal.reason).arg("detail").arg(&refusal.detail).ignore();
+        }
+        self.redis.pipeline::<()>(&pipeline).await?;
+        let seqs: Vec<_> = refusals.iter().map(|refusal| refusal.seq).collect();
+        self.store.announced(&seqs, self.environment.now()).await?;
+        Ok(refusals.len() as u64 == FEW)
+    }
+}
