@@ -1,3 +1,4 @@
 //! The daemon around the workflow of `enrolld-jobs`: adapters, queue, store and life cycle.
 
+pub mod directory;
 pub mod settings;
