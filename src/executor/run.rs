@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Runs that end their daemon before a job is given up (design: at three it is dead).
-pub const MAX_CRASHES: i64 = 3;
+const MAX_CRASHES: i64 = 3;
 
 /// Longest error text kept, in characters.
 const MAX_ERROR_CHARS: usize = 1000;
