@@ -4,6 +4,7 @@
 //! `UPDATE_DOCS=1 cargo test -p enrolld-jobs --test workflow` writes the generated documents anew.
 
 mod becoming_da;
+mod cloud_events;
 mod email_verification;
 mod joining;
 mod resubmission;
