@@ -7,6 +7,7 @@ mod becoming_da;
 mod cloud_events;
 mod email_verification;
 mod joining;
+mod properties;
 mod resubmission;
 mod road;
 mod verification;

@@ -1,5 +1,7 @@
 //! A small directory, and a registration that is led along its road event by event.
 
+use std::sync::{Arc, LazyLock};
+
 use chrono::{DateTime, Duration, NaiveDate, TimeZone, Utc};
 use enrolld_jobs::{
     cloud_event::DaDecision,
@@ -13,6 +15,9 @@ use enrolld_jobs::{
     values::{AccountId, EmailAddress, Entered, OrganizationId, RegistrationId, Role},
 };
 use uuid::Uuid;
+
+/// Reading the shipped list of personal domains once is enough.
+static RULES: LazyLock<Arc<Rules>> = LazyLock::new(Arc::default);
 
 pub(crate) fn start() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 22, 9, 0, 0).single().expect("a moment")
@@ -133,7 +138,7 @@ pub(crate) fn selected(organization: &str) -> Event {
 pub(crate) struct Road {
     pub(crate) registration: Registration,
     pub(crate) now: DateTime<Utc>,
-    pub(crate) rules: Rules,
+    pub(crate) rules: Arc<Rules>,
 }
 
 impl Road {
@@ -154,7 +159,7 @@ impl Road {
         Self {
             registration: decision.registration,
             now: start(),
-            rules: Rules::default(),
+            rules: Arc::clone(&RULES),
         }
     }
 

@@ -1,11 +1,14 @@
 //! Verify your account: what is wrong, all of it, and nothing about others.
 
+use std::sync::Arc;
+
 use chrono::NaiveDate;
 use enrolld_jobs::{
     directory::AccountStatus,
     effect::Effect,
     job::JobKind,
     registration::{FieldErrorCode as Code, StateName},
+    rules::Rules,
     verification::PersonalDomains,
 };
 
@@ -242,8 +245,12 @@ fn d13_outlook_com_and_companies_are_accepted() {
 
 #[test]
 fn d13_sites_add_and_remove_domains() {
+    let personal_domains = PersonalDomains::new(["Acme.Example"], ["yahoo.fr", "gmx.de", "corp.acme.example"]);
     let mut road = Road::submitted();
-    road.rules.personal_domains = PersonalDomains::new(["Acme.Example"], ["yahoo.fr", "gmx.de", "corp.acme.example"]);
+    road.rules = Arc::new(Rules {
+        personal_domains,
+        ..Rules::default()
+    });
     let personal = &road.rules.personal_domains;
     for (domain, expected) in [
         ("acme.example", true),
