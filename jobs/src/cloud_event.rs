@@ -166,8 +166,13 @@ pub struct NoData {}
 pub struct OrganizationSelected {
     /// One of the view's `organizations`, or `null` for *None of the above*. Must be given.
     #[serde(deserialize_with = "Option::deserialize")]
-    #[schemars(required)]
+    #[schemars(required, schema_with = "organization_or_null")]
     pub organization_id: Option<OrganizationId>,
+}
+
+/// schemars takes `null` away from what is required.
+fn organization_or_null(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    Option::<OrganizationId>::json_schema(generator)
 }
 
 /// Data of `registration.email_verified`.

@@ -8,6 +8,7 @@ mod cloud_events;
 mod email_verification;
 mod joining;
 mod properties;
+mod published;
 mod resubmission;
 mod road;
 mod verification;
