@@ -1,6 +1,7 @@
 //! The documents that are generated from the code: JSON Schemas, and the table and diagram of states. They are compared
 //! with what stands in `docs/`, or written there when `UPDATE_DOCS` is set.
 
+mod contract;
 mod schemas;
 mod states;
 
