@@ -12,6 +12,7 @@ use enrolld_jobs::{
     decide::{Decided, allowed},
     event::{Event, Present},
     registration::{State, StateName},
+    values::EmailAddress,
 };
 
 use super::is_current;
@@ -52,7 +53,7 @@ fn facts() -> Vec<Present> {
         good_but(boss(), |present| present.applicant.covered = false),
         with_email(Some("other@acme.example")),
         good_but(vec![], |present| {
-            present.applicant.account.as_mut().expect("a profile").flagged = true
+            present.applicant.account.as_mut().expect("a profile").flagged = true;
         }),
         good_but(boss(), |present| {
             present.site.as_mut().expect("a site").chain[1] = organization("moved", Some("root"));
@@ -91,7 +92,7 @@ fn kind_of(road: &Road) -> String {
     let email = r
         .account
         .as_ref()
-        .and_then(|account| account.email.as_ref().map(|email| email.expose()));
+        .and_then(|account| account.email.as_ref().map(EmailAddress::expose));
     format!("{:?} {site:?} {da:?} {email:?} {:?}", r.state.name(), r.selected)
 }
 
