@@ -1,6 +1,8 @@
 //! Reading the CloudEvents that upstream adds to the intake (contract, section 1): bytes in, a typed event or the
 //! reason of refusal out.
 
+mod bounded;
+
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -164,14 +166,20 @@ pub struct NoData {}
 pub struct OrganizationSelected {
     /// One of the view's `organizations`, or `null` for *None of the above*. Must be given.
     #[serde(deserialize_with = "Option::deserialize")]
-    #[schemars(required)]
+    #[schemars(required, schema_with = "organization_or_null")]
     pub organization_id: Option<OrganizationId>,
+}
+
+/// schemars takes `null` away from what is required.
+fn organization_or_null(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    Option::<OrganizationId>::json_schema(generator)
 }
 
 /// Data of `registration.email_verified`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EmailVerified {
     /// The token of the link (D7).
+    #[serde(deserialize_with = "bounded::text::<_, 1, 256>")]
     #[schemars(length(min = 1, max = 256))]
     pub token: String,
 }
@@ -191,7 +199,7 @@ pub struct DaDecided {
     #[serde(flatten)]
     pub decision: DaDecision,
     /// Why; shown to the applicant.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::optional_text::<_, 2000>")]
     #[schemars(length(max = 2000))]
     pub reason: Option<String>,
 }
@@ -213,13 +221,14 @@ pub enum DaDecision {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReviewDecided {
     /// Who decided, in the agents' own naming.
+    #[serde(deserialize_with = "bounded::text::<_, 1, 128>")]
     #[schemars(length(min = 1, max = 128))]
     pub agent: String,
     /// What they decided.
     #[serde(flatten)]
     pub decision: ReviewDecision,
     /// Why.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::optional_text::<_, 2000>")]
     #[schemars(length(max = 2000))]
     pub reason: Option<String>,
 }
@@ -243,6 +252,7 @@ pub enum ReviewDecision {
     /// The applicant is asked for more information (R45).
     Ask {
         /// What is asked.
+        #[serde(deserialize_with = "bounded::text::<_, 1, 2000>")]
         #[schemars(length(min = 1, max = 2000))]
         question: String,
     },
@@ -252,6 +262,7 @@ pub enum ReviewDecision {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InformationProvided {
     /// The applicant's answer.
+    #[serde(deserialize_with = "bounded::text::<_, 1, 10000>")]
     #[schemars(length(min = 1, max = 10000))]
     pub answer: String,
 }
@@ -289,7 +300,7 @@ pub struct MailBounced {
     /// How bad it is.
     pub kind: BounceKind,
     /// What the mail server said.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::optional_text::<_, 2000>")]
     #[schemars(length(max = 2000))]
     pub detail: Option<String>,
 }
@@ -323,6 +334,10 @@ pub fn parse(bytes: &[u8]) -> Result<CloudEvent, Refusal> {
     // PostgreSQL cannot keep it, and no honest sender needs it.
     if holds_nul(&value) {
         return Err(malformed("nul_character", "the event holds the character U+0000"));
+    }
+    // serde would take a struct's fields from an array, too.
+    if !value.is_object() {
+        return Err(malformed("not_a_cloud_event", "the event is not a JSON object"));
     }
     let envelope: Envelope = serde_json::from_value(value)
         .map_err(|error| malformed("not_a_cloud_event", &format!("the event is not a CloudEvent: {error}")))?;
@@ -363,6 +378,9 @@ fn check_key(name: &str, value: &str) -> Result<(), Refusal> {
 }
 
 fn read_data<T: DeserializeOwned>(data: Value) -> Result<T, Refusal> {
+    if !data.is_object() {
+        return Err(invalid_data("data: must be an object"));
+    }
     serde_json::from_value(data).map_err(|error| invalid_data(&format!("data: {error}")))
 }
 

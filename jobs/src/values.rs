@@ -15,11 +15,11 @@ pub struct InvalidValue {
 
 /// Declares an identifier: a newtype over `String` with one checking constructor.
 macro_rules! identifier {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $problem:literal, $allowed:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $problem:literal, $pattern:literal, $allowed:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("minLength" = 1, "maxLength" = $max, "pattern" = $pattern))]
         pub struct $name(String);
 
         impl $name {
@@ -69,6 +69,7 @@ identifier!(
     "a registration id",
     64,
     "must be 1 to 64 characters of A-Z a-z 0-9 . _ -",
+    r"^[A-Za-z0-9._-]+$",
     |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 );
 
@@ -78,6 +79,7 @@ identifier!(
     "an account id",
     128,
     "must be 1 to 128 visible characters without spaces",
+    r"^\S+$",
     |c| !c.is_control() && !c.is_whitespace()
 );
 
@@ -87,6 +89,7 @@ identifier!(
     "an organization id",
     128,
     "must be 1 to 128 visible characters without spaces",
+    r"^\S+$",
     |c| !c.is_control() && !c.is_whitespace()
 );
 
@@ -96,6 +99,7 @@ identifier!(
     "a contract number",
     20,
     "must be 1 to 20 digits",
+    "^[0-9]+$",
     |c| c.is_ascii_digit()
 );
 

@@ -1,0 +1,14 @@
+//! The workflow from the outside: every rule by an example named after it, invariants by property, and the documents that
+//! are generated from it.
+//!
+//! `UPDATE_DOCS=1 cargo test -p enrolld-jobs --test workflow` writes the generated documents anew.
+
+mod becoming_da;
+mod cloud_events;
+mod email_verification;
+mod joining;
+mod properties;
+mod published;
+mod resubmission;
+mod road;
+mod verification;

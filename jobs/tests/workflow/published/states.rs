@@ -1,0 +1,205 @@
+//! `docs/states.md`: which event is allowed in which state, and a diagram of what leads where. The diagram is explored: every
+//! event is tried on every registration found so far, on facts of every kind.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
+
+use chrono::Duration;
+use enrolld_jobs::{
+    cloud_event::UpstreamEvent,
+    decide::{Decided, allowed},
+    event::{Event, Present},
+    registration::{State, StateName},
+    values::EmailAddress,
+};
+
+use super::is_current;
+use crate::road::{Road, da, deny, good, good_but, grant, numbers, organization, selected, with_email};
+
+/// A step of the diagram: from, event, to.
+type Transition = (&'static str, &'static str, &'static str);
+
+const HEAD: &str = "\
+# States
+
+<!-- Generated from the code: `UPDATE_DOCS=1 cargo test -p enrolld-jobs --test workflow published` -->
+
+What a registration waits for, which events may be sent meanwhile, and where they lead. The [contract](contract.md) has the
+events and their data. A view's `allowed` lists the same; any other event is refused as `not_allowed`.
+
+";
+
+const AFTER_TABLE: &str = "
+In no state of this release: `registration.review_decided` and `registration.information_provided`, which are refused with the code
+`not_available_yet`. `registration.submitted` begins a registration. Events of jobs (`verified`, `routed`) cannot be sent.
+
+## What leads where
+
+`registration.withdrawn` leads to `withdrawn` wherever the table has it; for legibility it is not drawn. An event that asks for
+another wait of the same kind (a resend, a changed address) leads back to its own state.
+
+";
+
+fn facts() -> Vec<Present> {
+    let boss = || vec![da("boss", "root")];
+    let mut unreachable = good(boss());
+    unreachable.site.as_mut().expect("a site").administrators[0].reachable = false;
+    vec![
+        good(vec![]),
+        good(boss()),
+        unreachable,
+        good_but(boss(), |present| present.applicant.covered = false),
+        with_email(Some("other@acme.example")),
+        good_but(vec![], |present| {
+            present.applicant.account.as_mut().expect("a profile").flagged = true;
+        }),
+        good_but(boss(), |present| {
+            present.site.as_mut().expect("a site").chain[1] = organization("moved", Some("root"));
+        }),
+        good_but(vec![], |present| {
+            present.site.as_mut().expect("a site").chain = vec![organization("moved", None)];
+        }),
+    ]
+}
+
+fn events(road: &Road) -> Vec<Event> {
+    let step = road.registration.step;
+    let mut events = vec![
+        Event::Resubmitted(numbers("93988396", "FOC1436Y3XK")),
+        Event::Confirmed,
+        selected("root"),
+        Event::OrganizationSelected(None),
+        Event::ResendRequested,
+        grant("boss"),
+        deny("boss"),
+        Event::Withdrawn,
+        Event::Verify { step },
+        Event::Route { step },
+    ];
+    if let State::AwaitingEmail { link } = &road.registration.state {
+        events.push(Event::EmailVerified { link: Some(link.id) });
+    }
+    events
+}
+
+/// Registrations that behave alike are explored once.
+fn kind_of(road: &Road) -> String {
+    let r = &road.registration;
+    let site = r.site.as_ref().map(|site| site.organization_id.as_str());
+    let da = r.administrators.first().map(|da| da.reachable);
+    let email = r
+        .account
+        .as_ref()
+        .and_then(|account| account.email.as_ref().map(EmailAddress::expose));
+    format!("{:?} {site:?} {da:?} {email:?} {:?}", r.state.name(), r.selected)
+}
+
+fn transitions() -> BTreeSet<Transition> {
+    let facts = facts();
+    let mut found = BTreeSet::new();
+    let mut known = BTreeSet::new();
+    let mut ahead = vec![Road::submitted()];
+    while let Some(mut road) = ahead.pop() {
+        if !known.insert(kind_of(&road)) {
+            continue;
+        }
+        // Long enough for another mail, and not for the link to expire.
+        road.after(Duration::hours(5));
+        for event in events(&road) {
+            for present in &facts {
+                if let Decided::Decision(decision) = road.decide(&event, present) {
+                    let to = decision.registration.state.name();
+                    found.insert((road.state().as_str(), event.name(), to.as_str()));
+                    ahead.push(Road {
+                        registration: decision.registration,
+                        ..road.clone()
+                    });
+                }
+            }
+        }
+    }
+    found
+}
+
+fn short(event: &str) -> &str {
+    event.strip_prefix("registration.").unwrap_or(event)
+}
+
+fn table(page: &mut String) {
+    let in_use = |event: &&&str| StateName::ALL.iter().any(|&state| allowed(state).contains(event));
+    let columns: Vec<_> = UpstreamEvent::TYPES.iter().filter(in_use).collect();
+    page.push_str("| state |");
+    for event in &columns {
+        write!(page, " {} |", short(event)).expect("text");
+    }
+    page.push_str("\n| --- |");
+    page.push_str(&" :-: |".repeat(columns.len()));
+    for state in StateName::ALL {
+        write!(
+            page,
+            "\n| `{}`{} |",
+            state.as_str(),
+            if state.is_final() { " (final)" } else { "" }
+        )
+        .expect("text");
+        for event in &columns {
+            page.push_str(if allowed(state).contains(event) { " ● |" } else { " |" });
+        }
+    }
+    page.push('\n');
+}
+
+fn diagram(page: &mut String, transitions: &BTreeSet<Transition>) {
+    let mut labels: BTreeMap<(usize, usize), Vec<&str>> = BTreeMap::new();
+    let order = |name: &str| {
+        StateName::ALL
+            .iter()
+            .position(|state| state.as_str() == name)
+            .expect("a state")
+    };
+    for (from, event, to) in transitions.iter().filter(|(_, _, to)| *to != "withdrawn") {
+        labels.entry((order(from), order(to))).or_default().push(short(event));
+    }
+    page.push_str("```mermaid\nstateDiagram-v2\n    [*] --> verifying: submitted\n");
+    for ((from, to), events) in &labels {
+        let (from, to) = (StateName::ALL[*from].as_str(), StateName::ALL[*to].as_str());
+        writeln!(page, "    {from} --> {to}: {}", events.join(", ")).expect("text");
+    }
+    let reached: BTreeSet<_> = labels.keys().map(|(_, to)| *to).collect();
+    for to in reached.into_iter().filter(|to| StateName::ALL[*to].is_final()) {
+        writeln!(page, "    {} --> [*]", StateName::ALL[to].as_str()).expect("text");
+    }
+    page.push_str("```\n");
+    let unreached: Vec<_> = StateName::ALL
+        .iter()
+        .map(|state| format!("`{}`", state.as_str()))
+        .filter(|state| !transitions.iter().any(|(_, _, to)| format!("`{to}`") == *state))
+        .collect();
+    writeln!(page, "\nNot reached in this release: {}.", unreached.join(", ")).expect("text");
+}
+
+#[test]
+fn the_table_and_the_diagram_of_states_are_current() {
+    let mut page = HEAD.to_owned();
+    table(&mut page);
+    page.push_str(AFTER_TABLE);
+    diagram(&mut page, &transitions());
+    is_current("states.md", &page);
+}
+
+#[test]
+fn what_is_allowed_leads_somewhere_and_nothing_else_does() {
+    let transitions = transitions();
+    for state in StateName::ALL {
+        let taken: BTreeSet<_> = transitions
+            .iter()
+            .filter(|(from, event, _)| *from == state.as_str() && UpstreamEvent::TYPES.contains(event))
+            .map(|(_, event, _)| *event)
+            .collect();
+        let reached = state == StateName::Verifying || transitions.iter().any(|(_, _, to)| *to == state.as_str());
+        let listed: BTreeSet<_> = allowed(state).iter().copied().filter(|_| reached).collect();
+        assert_eq!(taken, listed, "{state:?}");
+    }
+}

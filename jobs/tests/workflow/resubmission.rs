@@ -1,0 +1,95 @@
+//! Another try, giving up, and what holds for every change.
+
+use chrono::Duration;
+use enrolld_jobs::{
+    decide::{Decided, submit},
+    effect::{Effect, effect_id},
+    event::Event,
+    job::JobKind,
+    refusal::Reason,
+    registration::{FieldErrorCode, StateName},
+    values::RegistrationId,
+};
+
+use crate::road::{Road, da, good, good_but, numbers, organization_id, selected, start};
+
+#[test]
+fn r28_another_combination_may_be_tried_until_one_validates() {
+    let wrong = good_but(vec![], |present| present.applicant.covered = false);
+    let mut road = Road::submitted();
+    road.verify(&wrong);
+    assert_eq!(road.field_errors(), [FieldErrorCode::SerialNotCovered]);
+    let decision = road.does(&Event::Resubmitted(numbers("93988396", "foc2")), &wrong);
+    assert_eq!(decision.effects, [Effect::Run(JobKind::Verification)]);
+    assert_eq!(road.registration.serial_number.as_str(), "FOC2");
+    road.verify(&good(vec![]));
+    assert_eq!(road.state(), StateName::Routing);
+}
+
+#[test]
+fn r43_back_voids_link_choice_and_confirmation() {
+    let present = good(vec![]);
+    let mut road = Road::awaiting_email();
+    let old = road.link_used();
+    road.does(&Event::Resubmitted(numbers("93988396", "FOC1436Y3XK")), &present);
+    let registration = &road.registration;
+    assert_eq!((&registration.selected, &registration.verified_email), (&None, &None));
+    assert!(registration.administrators.is_empty() && registration.site.is_none());
+    assert_eq!(road.refused(&old, &present).code(), "replaced_token");
+    road.verify(&present);
+    road.route(&present);
+    assert_eq!(road.state(), StateName::AwaitingOrganization);
+    road.after(Duration::minutes(1)).does(&selected("site"), &present);
+    assert_eq!(road.registration.selected, Some(organization_id("site")));
+}
+
+#[test]
+fn r43_back_from_confirmation_asks_again() {
+    let present = good(vec![da("boss", "root")]);
+    let mut road = Road::routed(&present);
+    road.does(&Event::Resubmitted(numbers("1", "ABC")), &present);
+    assert_eq!(road.refused(&Event::Confirmed, &present).code(), "wrong_state");
+}
+
+#[test]
+fn r19_the_applicant_may_give_up_until_it_has_ended() {
+    let present = good(vec![da("boss", "root")]);
+    let waiting = Road::awaiting_da(&present);
+    for mut road in [
+        Road::submitted(),
+        Road::routed(&present),
+        waiting,
+        Road::awaiting_email(),
+    ] {
+        let decision = road.does(&Event::Withdrawn, &present);
+        assert_eq!(road.state(), StateName::Withdrawn);
+        assert_eq!(decision.effects, []);
+        let again = road.refused(&Event::Withdrawn, &present);
+        assert_eq!((again.reason, again.code()), (Reason::NotAllowed, "wrong_state"));
+    }
+}
+
+#[test]
+fn an_unknown_registration_is_refused() {
+    let id = RegistrationId::new("reg-9").unwrap();
+    let Decided::Refusal(refusal) = submit(&id, &Event::Confirmed, start()) else {
+        panic!("taken");
+    };
+    assert_eq!(refusal.reason, Reason::UnknownRegistration);
+    assert_eq!(refusal.code(), "unknown_registration");
+}
+
+#[test]
+fn deciding_again_gives_the_same_effects_under_the_same_ids() {
+    let present = good(vec![]);
+    let mut road = Road::routed(&present);
+    let once = road.decide(&selected("root"), &present);
+    assert_eq!(once, road.decide(&selected("root"), &present));
+    road.does(&selected("root"), &present);
+    // The link's id is that of the effect that makes it.
+    let registration = &road.registration;
+    assert_eq!(road.link(), effect_id(&registration.id, registration.version, 0));
+    // Never to change: ids made by an earlier release stay idempotency keys.
+    let id = RegistrationId::new("reg-1").unwrap();
+    assert_eq!(effect_id(&id, 4, 0).to_string(), "cd76fcbe-abba-59b7-bdc9-d0d581643450");
+}

@@ -1,0 +1,280 @@
+//! A small directory, and a registration that is led along its road event by event.
+
+use std::sync::{Arc, LazyLock};
+
+use chrono::{DateTime, Duration, NaiveDate, TimeZone, Utc};
+use enrolld_jobs::{
+    cloud_event::DaDecision,
+    decide::{Decided, Decision, decide, submit},
+    directory::{Account, AccountStatus, Administrator, ApplicantFacts, Contract, Organization, SiteFacts},
+    effect::{Effect, MailKind, Recipient},
+    event::{EnteredNumbers, Event, Facts, Present},
+    refusal::Refusal,
+    registration::{FieldErrorCode, Registration, State, StateName},
+    rules::Rules,
+    values::{AccountId, EmailAddress, Entered, OrganizationId, RegistrationId, Role},
+};
+use uuid::Uuid;
+
+/// Reading the shipped list of personal domains once is enough.
+static RULES: LazyLock<Arc<Rules>> = LazyLock::new(Arc::default);
+
+pub(crate) fn start() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 22, 9, 0, 0).single().expect("a moment")
+}
+
+pub(crate) fn account_id(id: &str) -> AccountId {
+    AccountId::new(id).expect("an account id")
+}
+
+pub(crate) fn organization_id(id: &str) -> OrganizationId {
+    OrganizationId::new(id).expect("an organization id")
+}
+
+pub(crate) fn numbers(contract: &str, serial: &str) -> EnteredNumbers {
+    EnteredNumbers {
+        contract: Entered::new(contract),
+        serial: Entered::uppercase(serial),
+    }
+}
+
+pub(crate) fn account(id: &str) -> Account {
+    Account {
+        id: account_id(id),
+        name: format!("{id} of ACME"),
+        email: Some(format!("{id}@acme.example")),
+        status: AccountStatus::Active,
+        locale: "en".to_owned(),
+        flagged: false,
+        contracts: vec!["93988396".to_owned()],
+    }
+}
+
+pub(crate) fn organization(id: &str, parent: Option<&str>) -> Organization {
+    Organization {
+        id: organization_id(id),
+        name: "ACME INC".to_owned(),
+        address: vec![format!("1 {id} ST")],
+        country: "US".to_owned(),
+        parent_id: parent.map(organization_id),
+        email_domains: Vec::new(),
+        flagged: false,
+    }
+}
+
+/// A reachable DA of an organization.
+pub(crate) fn da(id: &str, of: &str) -> Administrator {
+    Administrator {
+        account_id: account_id(id),
+        organization_id: organization_id(of),
+        name: format!("{id} of ACME"),
+        email: EmailAddress::new(format!("{id}@acme.example")).ok(),
+        address: vec![format!("1 {of} ST")],
+        reachable: true,
+    }
+}
+
+/// Facts with nothing wrong: a site `site` below `root`, and these DAs.
+pub(crate) fn good(administrators: Vec<Administrator>) -> Present {
+    Present {
+        applicant: ApplicantFacts {
+            account: Some(account("newbie")),
+            contract: Some(Contract {
+                number: "93988396".to_owned(),
+                kind: "smart_net_total_care".to_owned(),
+                status: "active".to_owned(),
+                ends_on: NaiveDate::from_ymd_opt(2027, 12, 31),
+                organization_id: organization_id("site"),
+                flagged: false,
+            }),
+            covered: true,
+        },
+        site: Some(SiteFacts {
+            chain: vec![organization("root", None), organization("site", Some("root"))],
+            administrators,
+        }),
+        holds_access: false,
+    }
+}
+
+/// [`good`] facts, changed.
+pub(crate) fn good_but(administrators: Vec<Administrator>, change: impl FnOnce(&mut Present)) -> Present {
+    let mut present = good(administrators);
+    change(&mut present);
+    present
+}
+
+/// [`good`] facts without DA, with another address in the profile.
+pub(crate) fn with_email(email: Option<&str>) -> Present {
+    good_but(vec![], |present| {
+        present.applicant.account.as_mut().expect("a profile").email = email.map(str::to_owned);
+    })
+}
+
+pub(crate) fn grant(by: &str) -> Event {
+    Event::DaDecided {
+        by: account_id(by),
+        decision: DaDecision::Grant {
+            role: Role::CustomerUser,
+        },
+        reason: None,
+    }
+}
+
+pub(crate) fn deny(by: &str) -> Event {
+    Event::DaDecided {
+        by: account_id(by),
+        decision: DaDecision::Deny,
+        reason: Some("not one of ours".to_owned()),
+    }
+}
+
+pub(crate) fn selected(organization: &str) -> Event {
+    Event::OrganizationSelected(Some(organization_id(organization)))
+}
+
+/// A registration under way, and the clock beside it.
+#[derive(Clone)]
+pub(crate) struct Road {
+    pub(crate) registration: Registration,
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) rules: Arc<Rules>,
+}
+
+impl Road {
+    /// Submitted with the numbers of [`good`].
+    pub(crate) fn submitted() -> Self {
+        Self::submitted_with(numbers("93988396", "FOC1436Y3XK"))
+    }
+
+    pub(crate) fn submitted_with(numbers: EnteredNumbers) -> Self {
+        let id = RegistrationId::new("reg-1").expect("an id");
+        let event = Event::Submitted {
+            account_id: account_id("newbie"),
+            numbers,
+        };
+        let Decided::Decision(decision) = submit(&id, &event, start()) else {
+            panic!("submitting was refused");
+        };
+        Self {
+            registration: decision.registration,
+            now: start(),
+            rules: Arc::clone(&RULES),
+        }
+    }
+
+    /// Verified and routed.
+    pub(crate) fn routed(present: &Present) -> Self {
+        let mut road = Self::submitted();
+        road.verify(present);
+        road.route(present);
+        road
+    }
+
+    /// `awaiting_da`, on facts with DAs.
+    pub(crate) fn awaiting_da(present: &Present) -> Self {
+        let mut road = Self::routed(present);
+        road.does(&Event::Confirmed, present);
+        assert_eq!(road.state(), StateName::AwaitingDa);
+        road
+    }
+
+    /// `awaiting_email` for the organization `root`, on facts without DA.
+    pub(crate) fn awaiting_email() -> Self {
+        let present = good(vec![]);
+        let mut road = Self::routed(&present);
+        road.does(&selected("root"), &present);
+        assert_eq!(road.state(), StateName::AwaitingEmail);
+        road
+    }
+
+    pub(crate) fn state(&self) -> StateName {
+        self.registration.state.name()
+    }
+
+    pub(crate) fn after(&mut self, wait: Duration) -> &mut Self {
+        self.now += wait;
+        self
+    }
+
+    pub(crate) fn decide(&self, event: &Event, present: &Present) -> Decided {
+        let facts = Facts {
+            present: Some(present.clone()),
+        };
+        decide(&self.registration, event, &facts, self.now, &self.rules)
+    }
+
+    /// What is decided must be a change; it is made.
+    pub(crate) fn does(&mut self, event: &Event, present: &Present) -> Decision {
+        match self.decide(event, present) {
+            Decided::Decision(decision) => {
+                self.registration = decision.registration.clone();
+                *decision
+            }
+            other => panic!("{event:?} in {:?} came to {other:?}", self.state()),
+        }
+    }
+
+    /// What is decided must be a refusal.
+    pub(crate) fn refused(&self, event: &Event, present: &Present) -> Refusal {
+        match self.decide(event, present) {
+            Decided::Refusal(refusal) => refusal,
+            other => panic!("{event:?} in {:?} came to {other:?}", self.state()),
+        }
+    }
+
+    pub(crate) fn verify(&mut self, present: &Present) -> Decision {
+        let step = self.registration.step;
+        self.does(&Event::Verify { step }, present)
+    }
+
+    pub(crate) fn route(&mut self, present: &Present) -> Decision {
+        let step = self.registration.step;
+        self.does(&Event::Route { step }, present)
+    }
+
+    /// The link in the newest verification mail.
+    pub(crate) fn link(&self) -> Uuid {
+        let State::AwaitingEmail { link } = &self.registration.state else {
+            panic!("no link in {:?}", self.state());
+        };
+        link.id
+    }
+
+    /// The event of the newest link being used.
+    pub(crate) fn link_used(&self) -> Event {
+        Event::EmailVerified {
+            link: Some(self.link()),
+        }
+    }
+
+    pub(crate) fn field_errors(&self) -> Vec<FieldErrorCode> {
+        let State::NeedsCorrection { errors } = &self.registration.state else {
+            panic!("no field errors in {:?}", self.state());
+        };
+        errors.iter().map(|error| error.code).collect()
+    }
+}
+
+/// The field errors of a fresh registration on these facts.
+pub(crate) fn errors_on(present: &Present) -> Vec<FieldErrorCode> {
+    let mut road = Road::submitted();
+    road.verify(present);
+    road.field_errors()
+}
+
+/// The mails of a decision, in order, with whom they go to.
+pub(crate) fn mails(decision: &Decision) -> Vec<(MailKind, String)> {
+    let mails = decision.effects.iter().filter_map(|effect| match effect {
+        Effect::Mail(mail) => Some((
+            mail.kind,
+            match &mail.to {
+                Recipient::Applicant => "the applicant".to_owned(),
+                Recipient::Agents => "the agents".to_owned(),
+                Recipient::Account(id) => id.to_string(),
+            },
+        )),
+        Effect::Run(_) | Effect::IssueLink { .. } | Effect::Appoint { .. } | Effect::Grant { .. } => None,
+    });
+    mails.collect()
+}
