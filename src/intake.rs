@@ -9,6 +9,7 @@ mod entry;
 
 use std::{
     collections::HashSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -81,7 +82,7 @@ struct Holder {
 
 impl Intake {
     /// Takes in until the stop.
-    pub async fn run(&self, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             if let Err(error) = self.hold(&stop).await {
                 tracing::warn!(%error, "the intake waits");

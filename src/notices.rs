@@ -55,7 +55,7 @@ enum Trouble {
 
 impl Notices {
     /// Brings events out until the stop.
-    pub async fn run(&self, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             let stopping = stop.is_cancelled();
             if let Err(error) = self.bring_out().await {

@@ -13,6 +13,7 @@ use crate::{
     executor::Executor,
     queue::{self, Redis, stream_name},
     store::{Store, daemons::Daemon, error::StoreError},
+    ticks::Ticks,
 };
 
 /// Entries claimed in one go.
@@ -49,27 +50,38 @@ pub struct Recovery {
 
 impl Recovery {
     /// Gives signs of life until the stop.
-    pub async fn beat(&self, stop: CancellationToken) {
-        self.periodically(&stop, async || self.store.heartbeat(&self.daemon, self.environment.now()).await).await;
+    pub async fn beat(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = Ticks::new(self.every, &stop);
+        while ticks.next().await {
+            if let Err(error) = self.store.heartbeat(&self.daemon, self.environment.now()).await {
+                tracing::warn!(%error, "signs of life wait for the database");
+            }
+        }
     }
 
     /// Takes over what daemons that are gone had begun, until the stop.
-    pub async fn take_over(&self, executor: &Executor, stop: CancellationToken) {
-        self.periodically(&stop, async || {
-            // Whoever could not reach Redis or the database could not give signs of life either, and may be alive.
-            if self.redis.health().reachable_for(self.dead_after) {
-                for kind in JobKind::ALL {
-                    self.take_over_kind(executor, *kind, &stop).await?;
-                }
+    pub async fn take_over(self: Arc<Self>, executor: Executor, stop: CancellationToken) {
+        let mut ticks = Ticks::new(self.every, &stop);
+        while ticks.next().await {
+            if let Err(error) = self.take_over_all(&executor, &stop).await {
+                tracing::warn!(%error, "recovery waits for the database");
             }
-            let now = self.environment.now();
-            let lost = self.store.take_abandoned(now - self.dead_after * LOST_AFTER_FACTOR, now, 500).await?;
-            if lost > 0 {
-                tracing::warn!(number = lost, "running jobs of daemons that are gone, whose entries are lost, are due again");
+        }
+    }
+
+    async fn take_over_all(&self, executor: &Executor, stop: &CancellationToken) -> Result<(), StoreError> {
+        // Whoever could not reach Redis may have been unable to give signs of life either, and be alive.
+        if self.redis.health().reachable_for(self.dead_after) {
+            for kind in JobKind::ALL {
+                self.take_over_kind(executor, *kind, stop).await?;
             }
-            Ok(())
-        })
-        .await;
+        }
+        let now = self.environment.now();
+        let lost = self.store.take_abandoned(now - self.dead_after * LOST_AFTER_FACTOR, now, 500).await?;
+        if lost > 0 {
+            tracing::warn!(number = lost, "running jobs of daemons that are gone, whose entries are lost, are due again");
+        }
+        Ok(())
     }
 
     async fn take_over_kind(&self, executor: &Executor, kind: JobKind, stop: &CancellationToken) -> Result<(), StoreError> {
@@ -104,19 +116,5 @@ impl Recovery {
             }
         }
         Ok(())
-    }
-
-    async fn periodically(&self, stop: &CancellationToken, act: impl AsyncFn() -> Result<(), StoreError>) {
-        let mut ticks = tokio::time::interval(self.every);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = stop.cancelled() => return,
-            }
-            if let Err(error) = act().await {
-                tracing::warn!(%error, "signs of life and recovery wait for the database");
-            }
-        }
     }
 }

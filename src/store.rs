@@ -94,9 +94,14 @@ impl Store {
         Ok(self.reader.ping().await?)
     }
 
-    /// The connection for the directory's tables, which have a module of their own.
-    pub fn connection(&self) -> &DatabaseConnection {
+    /// The connection that takes writes, for the directory's tables, which have a module of their own.
+    pub fn writer(&self) -> &DatabaseConnection {
         &self.writer
+    }
+
+    /// The connection that takes reads, likewise.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
     }
 
     /// Begins a transaction that is going to write.
