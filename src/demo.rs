@@ -16,7 +16,13 @@ use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{daemon::Daemon, directory, environment::{Environment, System}, settings::Settings, store::Store};
+use crate::{
+    daemon::Daemon,
+    directory,
+    environment::{Environment, System},
+    settings::Settings,
+    store::Store,
+};
 
 /// The sample directory, the guide's own example among its records.
 const DIRECTORY: &str = include_str!("../config/demo/directory.json");
@@ -35,7 +41,11 @@ pub async fn run(folder: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let folder = prepare(folder)?;
     let settings = settings(&folder)?;
     let config = folder.join("enrolld.toml");
-    writeln!(out, "A daemon on SQLite, a private Redis and mail files, in {}", folder.display())?;
+    writeln!(
+        out,
+        "A daemon on SQLite, a private Redis and mail files, in {}",
+        folder.display()
+    )?;
     let store = Store::open(&settings.database.url.connect_url(), 2).await?;
     store.migrate().await?;
     let sample = folder.join("directory.json");
@@ -60,7 +70,8 @@ async fn walk(people: &people::People) -> anyhow::Result<()> {
     let roads = roads::all();
     let steps: u64 = roads.iter().map(|road| road.steps.len() as u64).sum();
     let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
     for road in roads {
         for step in road.steps {
@@ -82,7 +93,10 @@ fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
     if folder.exists() {
         let is_empty = folder.read_dir().with_context(cannot)?.next().is_none();
         if !is_empty && !folder.join(MARKER).exists() {
-            bail!("{} exists and is not a demo's; name another with --folder, or remove it", folder.display());
+            bail!(
+                "{} exists and is not a demo's; name another with --folder, or remove it",
+                folder.display()
+            );
         }
         std::fs::remove_dir_all(folder).with_context(cannot)?;
     }

@@ -65,7 +65,12 @@ impl People {
     }
 
     async fn add(&self, event: &str) -> anyhow::Result<()> {
-        let command = redis::cmd("XADD").arg("enrolld:intake").arg("*").arg("event").arg(event).to_owned();
+        let command = redis::cmd("XADD")
+            .arg("enrolld:intake")
+            .arg("*")
+            .arg("event")
+            .arg(event)
+            .to_owned();
         let _: String = self.redis.query(&command).await?;
         Ok(())
     }
@@ -79,7 +84,9 @@ impl People {
                 if view["state"] == state {
                     return Ok(());
                 }
-                let is_elsewhere = ["active", "denied", "withdrawn", "in_review"].iter().any(|end| view["state"] == *end);
+                let is_elsewhere = ["active", "denied", "withdrawn", "in_review"]
+                    .iter()
+                    .any(|end| view["state"] == *end);
                 if is_elsewhere {
                     bail!("it is {} instead", view["state"]);
                 }
@@ -97,10 +104,20 @@ impl People {
             .map(str::trim)
             .find(|line| line.starts_with("http") && line.contains("/verify/"))
             .context("the mail holds no link")?;
-        let page = self.http.get(link).send().await?;
-        page.error_for_status().context("the link's page")?;
-        let pressed = self.http.post(link).header("content-type", "application/x-www-form-urlencoded").send().await?;
-        pressed.error_for_status().context("the page's button")?;
+        // Errors do without the URL: it holds the token.
+        let bare = reqwest::Error::without_url;
+        let page = self
+            .http
+            .get(link)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status);
+        page.map_err(bare).context("the link's page")?;
+        let pressed = self.http.post(link).form(&[("", ""); 0]).send().await;
+        pressed
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(bare)
+            .context("the page's button")?;
         Ok(())
     }
 
@@ -142,7 +159,10 @@ pub(super) fn letters(dir: &Path) -> anyhow::Result<Vec<Letter>> {
         let Some(message) = MessageParser::default().parse(&bytes) else {
             bail!("{} is no mail", path.display());
         };
-        let to = message.to().and_then(|to| to.first()).and_then(|to| to.address.as_deref());
+        let to = message
+            .to()
+            .and_then(|to| to.first())
+            .and_then(|to| to.address.as_deref());
         letters.push(Letter {
             to: to.unwrap_or_default().to_owned(),
             subject: message.subject().unwrap_or_default().to_owned(),

@@ -8,7 +8,12 @@ use super::{people::letters, roads};
 use crate::store::{Store, registrations::Filter};
 
 pub(super) async fn write(out: &mut impl Write, store: &Store, mail_dir: &Path, config: &Path) -> anyhow::Result<()> {
-    let mut registrations = store.registrations(&Filter { limit: 100, ..Filter::default() }).await?;
+    let mut registrations = store
+        .registrations(&Filter {
+            limit: 100,
+            ..Filter::default()
+        })
+        .await?;
     registrations.reverse();
     writeln!(out, "\nThe roads walked")?;
     for road in roads::all() {
@@ -29,18 +34,36 @@ pub(super) async fn write(out: &mut impl Write, store: &Store, mail_dir: &Path, 
     let program = std::env::args().next().unwrap_or_else(|| "enrolld".to_owned());
     let config = config.display();
     writeln!(out, "\nLook further")?;
-    for command in ["registrations list", "registrations show newbie-1", "mails list", "jobs list", "intake rejected"] {
+    for command in [
+        "registrations list",
+        "registrations show newbie-1",
+        "mails list",
+        "jobs list",
+        "intake rejected",
+    ] {
         writeln!(out, "  {program} {command} --config {config}")?;
     }
-    writeln!(out, "  {program} run --config {config}      (the daemon, with the same data; Ctrl-C ends it)")?;
+    writeln!(
+        out,
+        "  {program} run --config {config}      (the daemon, with the same data; Ctrl-C ends it)"
+    )?;
     Ok(())
 }
 
 async fn history(out: &mut impl Write, store: &Store, registration: &Registration) -> anyhow::Result<()> {
     let state = registration.state.name().as_str();
-    writeln!(out, "\n  {} ({}): {state}", registration.id, registration.applicant_name())?;
+    writeln!(
+        out,
+        "\n  {} ({}): {state}",
+        registration.id,
+        registration.applicant_name()
+    )?;
     for (_, line) in store.timelines(&[&registration.id]).await? {
-        let to = line.detail.get("to").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let to = line
+            .detail
+            .get("to")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
         let at = line.at.format("%H:%M:%S%.3f");
         writeln!(out, "    {at}  {:<38} {:<10} → {to}", line.event, line.actor)?;
     }

@@ -130,7 +130,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn clear_event_crashes(&self, seq: i64) -> Result<(), StoreError> {
-        self.execute("UPDATE inbox SET crashes = 0 WHERE seq = $1", [seq.into()]).await?;
+        self.execute("UPDATE inbox SET crashes = 0 WHERE seq = $1", [seq.into()])
+            .await?;
         Ok(())
     }
 
