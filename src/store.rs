@@ -155,11 +155,17 @@ async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, Stor
                 .busy_timeout(WAIT)
                 .pragma("wal_autocheckpoint", "4000")
         })
-        // Generic plans: a batch's locks are taken in the order of its sorted rows only while plans are nested loops.
+        // One plan a statement, made without looking at its rows, and never the one that reads a whole table: a plan that
+        // was made while the tables were empty, or never analyzed, would stay in the cache while they grow.
+        // Where there is no other plan, its cost counts as immense; compiling it would take longer than running it.
         .map_sqlx_postgres_opts(|postgres| {
-            postgres
-                .application_name("enrolld")
-                .options([("plan_cache_mode", "force_generic_plan")])
+            postgres.application_name("enrolld").options([
+                ("plan_cache_mode", "force_generic_plan"),
+                ("enable_seqscan", "off"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+                ("jit", "off"),
+            ])
         });
     Ok(Database::connect(options).await?)
 }

@@ -522,7 +522,7 @@ async fn entries_of_a_lost_answer_are_found_again() {
 /// Redis carries out after a stall what it was sent before, also for those who no longer listen.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_in_a_stall() {
-    let server = RedisServer::start();
+    let mut server = RedisServer::start();
     let (redis, stream) = (open(&server), stream_name("t", "notification"));
     let handlers = Handlers::new(true);
     let running = Running::start(&redis, &stream, &handlers);
