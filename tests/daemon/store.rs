@@ -106,11 +106,12 @@ fn timer(registration: &str, step: i64, due: i64) -> NewJob {
     }
 }
 
-/// The end of a job's run.
+/// The end of a queued job's run.
 fn ended(id: Uuid, run_no: i64, state: &'static str) -> JobWrite {
     JobWrite {
         id,
         run_no,
+        from: "queued".to_owned(),
         state,
         attempts: 1,
         failures: 0,
@@ -159,7 +160,7 @@ async fn applied(store: &Store, transition: Transition) {
 
 /// Rows of a table, or those of `WHERE …`.
 async fn count(store: &Store, rows_of: &str) -> i64 {
-    let connection = store.connection();
+    let connection = store.writer();
     let query = format!("SELECT COUNT(*) FROM {rows_of}");
     let statement = Statement::from_string(connection.get_database_backend(), query);
     let row = connection.query_one_raw(statement).await.expect("the query is sound");
@@ -167,7 +168,7 @@ async fn count(store: &Store, rows_of: &str) -> i64 {
 }
 
 async fn execute(store: &Store, sql: &str) {
-    let done = store.connection().execute_unprepared(sql).await;
+    let done = store.writer().execute_unprepared(sql).await;
     done.expect("the statement is sound");
 }
 
@@ -193,6 +194,6 @@ where
     E: sea_orm::EntityTrait,
     E::Model: Sync,
 {
-    let all = E::find().paginate(store.connection(), 10_000).fetch().await;
+    let all = E::find().paginate(store.writer(), 10_000).fetch().await;
     all.expect("the database answers")
 }
