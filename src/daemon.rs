@@ -349,6 +349,9 @@ async fn link_keys(settings: &Settings, store: &Store, environment: &dyn Environ
 async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Option<PrivateRedis>)> {
     if let Some(url) = &settings.redis.url {
         let redis = Redis::open(url.expose()).context("redis.url")?;
+        if settings.redis.require_durable {
+            durable(&redis).await?;
+        }
         if let Err(error) = redis.ping().await {
             tracing::warn!(%error, address = redis.address(), "Redis cannot be reached yet; work waits for it");
         }
@@ -356,6 +359,25 @@ async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Option<Privat
     }
     let private = PrivateRedis::start(&settings.data_dir, &settings.private_redis_dir()).await?;
     Ok((Redis::open(private.url())?, Some(private)))
+}
+
+/// Refuses a Redis that may lose what upstream was told is taken (`redis.require_durable`).
+async fn durable(redis: &Redis) -> anyhow::Result<()> {
+    let ask = async |name: &str| -> anyhow::Result<String> {
+        let command = redis::cmd("CONFIG").arg("GET").arg(name).to_owned();
+        let answer: Vec<String> = redis.query(&command).await.with_context(|| {
+            format!("redis.require_durable is set, and Redis does not tell its `{name}`; allow CONFIG GET, or unset it")
+        })?;
+        Ok(answer.into_iter().nth(1).unwrap_or_default())
+    };
+    if ask("appendonly").await? != "yes" {
+        bail!("redis.require_durable is set, and Redis keeps no append-only file; set `appendonly yes` there");
+    }
+    let policy = ask("maxmemory-policy").await?;
+    if policy != "noeviction" {
+        bail!("redis.require_durable is set, and Redis may evict ({policy}); set `maxmemory-policy noeviction` there");
+    }
+    Ok(())
 }
 
 async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

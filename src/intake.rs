@@ -130,12 +130,16 @@ impl Intake {
                 }
                 entries => entries?,
             };
+            // However busy the stream is, what has to wait is tried again.
+            let retries = !holder.held.is_empty() && holder.tried.elapsed() >= RETRY_EVERY;
+            if retries {
+                holder.held.clear();
+                holder.tried = Instant::now();
+            }
             if !entries.is_empty() {
                 self.take_in(&holder.lease, entries).await?;
                 self.apply_waiting(&mut holder, stop).await?;
-            } else if !holder.held.is_empty() && holder.tried.elapsed() >= RETRY_EVERY {
-                holder.held.clear();
-                holder.tried = Instant::now();
+            } else if retries {
                 self.apply_waiting(&mut holder, stop).await?;
             }
         }
