@@ -81,6 +81,7 @@ impl Known {
             job: before.map(|id| JobWrite {
                 id,
                 run_no: 1,
+                from: "queued".to_owned(),
                 state: "succeeded",
                 attempts: 0,
                 failures: 0,
@@ -155,7 +156,7 @@ async fn round(store: &Store, known: &mut Vec<Known>, submitters: usize) -> Resu
 }
 
 async fn number(store: &Store, sql: &str) -> Result<i64, Failure> {
-    let connection = store.connection();
+    let connection = store.writer();
     let statement = Statement::from_string(connection.get_database_backend(), sql);
     let row = connection.query_one_raw(statement).await?.ok_or("no row")?;
     Ok(row.try_get_by_index(0)?)
