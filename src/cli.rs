@@ -51,8 +51,8 @@ Examples:
   enrolld registrations show reg-1"
 )]
 struct Cli {
-    /// Settings file
-    #[arg(long, value_name = "FILE", global = true)]
+    /// Settings file [default: /etc/enrolld/enrolld.toml, if there is one]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Settings")]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,

@@ -29,12 +29,10 @@ Examples:
     },
 }
 
-/// `--output` of `config show`.
+/// `--output` of `config show`: a settings file, or a list of key, value and source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ShowFormat {
-    /// A settings file.
     Toml,
-    /// A list of key, value and source.
     Json,
 }
 

@@ -14,12 +14,11 @@ const WIDTH: u16 = 80;
 /// Narrower than this nothing can be read any more.
 const LEAST_WIDTH: u16 = 40;
 
-/// `--output`.
+/// `--output`: for people, or for programs.
+// The variants have no doc comments: clap would make paragraphs of them in every help text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people.
     Table,
-    /// For programs.
     Json,
 }
 
