@@ -1,11 +1,13 @@
 //! The daemon around the workflow of `enrolld-jobs`: adapters, queue, store and life cycle.
 
+pub mod cli;
 pub mod directory;
 pub mod dispatcher;
 pub mod environment;
 pub mod executor;
 pub mod intake;
 pub mod links;
+pub mod logging;
 pub mod mail;
 pub mod notices;
 pub mod queue;
