@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 
 use self::output::Closed;
 use crate::{
-    daemon, logging,
+    daemon, demo, logging,
     settings::{Settings, environment},
 };
 
@@ -55,9 +55,29 @@ struct Cli {
     #[arg(long, value_name = "FILE", global = true, help_heading = "Settings")]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    verb: Verb,
 }
 
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Walk every road through a real daemon in a folder of its own, and show what came of it
+    #[command(
+        after_help = "Needs a `redis-server` in PATH. Takes no settings: it makes its own, in the folder,
+and says at the end how to look further with them.
+
+Example:
+  enrolld demo --folder /tmp/enrolld-demo"
+    )]
+    Demo {
+        /// Where to put database, Redis and mails; emptied first if an earlier demo made it
+        #[arg(long, value_name = "DIR", default_value = "enrolld-demo")]
+        folder: PathBuf,
+    },
+    #[command(flatten)]
+    Settled(Command),
+}
+
+/// What takes settings.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon until SIGTERM or Ctrl-C
@@ -122,16 +142,28 @@ pub fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> anyhow::Result<()> {
-    let settings = Settings::load(cli.config.as_deref(), environment())?;
-    match cli.command {
-        Command::Run => logging::init(&settings.log),
-        _ => logging::init_for_command(),
+    match cli.verb {
+        Verb::Demo { folder } => {
+            logging::init_for_command();
+            block_on(demo::run(&folder, &mut std::io::stdout().lock()))
+        }
+        Verb::Settled(command) => {
+            let settings = Settings::load(cli.config.as_deref(), environment())?;
+            match command {
+                Command::Run => logging::init(&settings.log),
+                _ => logging::init_for_command(),
+            }
+            block_on(carry_out(command, settings))
+        }
     }
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("threads cannot be started")?;
-    let result = runtime.block_on(carry_out(cli.command, settings));
+    let result = runtime.block_on(work);
     runtime.shutdown_timeout(END_WITHIN);
     result
 }
