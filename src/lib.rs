@@ -4,6 +4,7 @@ pub mod directory;
 pub mod dispatcher;
 pub mod environment;
 pub mod executor;
+pub mod http;
 pub mod intake;
 pub mod links;
 pub mod mail;
