@@ -5,4 +5,5 @@ mod support;
 
 mod directory;
 mod harness;
+mod http;
 mod store;
