@@ -14,6 +14,7 @@ use crate::{
     environment::Environment,
     queue::{self, JobRef, Redis, stream_name},
     store::{Store, error::StoreError, transition::NewJob},
+    ticks::Ticks,
 };
 
 /// Jobs that wait to be added to their streams before new ones are left to the audit.
@@ -80,7 +81,7 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// Adds what is committed to its stream, as it comes.
-    pub async fn add_committed(&self, mut jobs: mpsc::Receiver<(JobKind, JobRef)>, stop: CancellationToken) {
+    pub async fn add_committed(self: Arc<Self>, mut jobs: mpsc::Receiver<(JobKind, JobRef)>, stop: CancellationToken) {
         let mut chunk = Vec::with_capacity(CHUNK);
         loop {
             tokio::select! {
@@ -97,32 +98,37 @@ impl Dispatcher {
     }
 
     /// Queues timers and retries that fall due, and adds them to their streams.
-    pub async fn add_due(&self, stop: CancellationToken) {
-        self.every(self.poll, &stop, async || {
-            loop {
-                // While Redis is away they stay what they are: the audit need not find them.
-                if !self.redis.health().reachable {
-                    return Ok(());
-                }
-                let due = self.store.take_due(self.environment.now(), CHUNK as u64).await?;
-                self.push(&due, &stop).await;
-                if due.len() < CHUNK || stop.is_cancelled() {
-                    return Ok(());
-                }
+    pub async fn add_due(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = Ticks::new(self.poll, &stop);
+        while ticks.next().await {
+            if let Err(error) = self.add_all_due(&stop).await {
+                tracing::warn!(%error, "timers and retries wait for the database");
             }
-        })
-        .await;
+        }
+    }
+
+    async fn add_all_due(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+        // While Redis is away they stay what they are: the audit need not find them.
+        while self.redis.health().reachable && !stop.is_cancelled() {
+            let due = self.store.take_due(self.environment.now(), CHUNK as u64).await?;
+            self.push(&due, stop).await;
+            if due.len() < CHUNK {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Adds again what is queued in the database and no longer in its stream.
-    pub async fn audit(&self, stop: CancellationToken) {
-        self.every(AUDIT_EVERY, &stop, async || {
+    pub async fn audit(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = Ticks::new(AUDIT_EVERY, &stop);
+        while ticks.next().await {
             for kind in JobKind::ALL {
-                self.audit_kind(*kind, &stop).await?;
+                if let Err(error) = self.audit_kind(*kind, &stop).await {
+                    tracing::warn!(%error, "the audit waits for the database");
+                }
             }
-            Ok(())
-        })
-        .await;
+        }
     }
 
     /// A stream is in the order of queueing: what was queued before its oldest entry cannot be in it any more.
@@ -136,7 +142,11 @@ impl Dispatcher {
         loop {
             let lost = self.store.take_queued_before(kind, before, now, CHUNK as u64).await?;
             if !lost.is_empty() {
-                tracing::warn!(kind = kind.as_str(), number = lost.len(), "queued jobs were not in their stream; added again");
+                tracing::warn!(
+                    kind = kind.as_str(),
+                    number = lost.len(),
+                    "queued jobs were not in their stream; added again"
+                );
             }
             self.push(&lost, stop).await;
             if lost.len() < CHUNK || stop.is_cancelled() {
@@ -161,25 +171,6 @@ impl Dispatcher {
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
                 () = stop.cancelled() => return,
-            }
-        }
-    }
-
-    async fn every(
-        &self,
-        period: Duration,
-        stop: &CancellationToken,
-        act: impl AsyncFn() -> Result<(), StoreError>,
-    ) {
-        let mut ticks = tokio::time::interval(period);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = stop.cancelled() => return,
-            }
-            if let Err(error) = act().await {
-                tracing::warn!(%error, "the dispatcher waits for the database");
             }
         }
     }

@@ -1,5 +1,8 @@
 //! The daemon around the workflow of `enrolld-jobs`: adapters, queue, store and life cycle.
 
+pub mod cli;
+pub mod daemon;
+pub mod demo;
 pub mod directory;
 pub mod dispatcher;
 pub mod environment;
@@ -7,9 +10,12 @@ pub mod executor;
 pub mod http;
 pub mod intake;
 pub mod links;
+pub mod logging;
 pub mod mail;
 pub mod notices;
+pub mod private_redis;
 pub mod queue;
 pub mod recovery;
 pub mod settings;
 pub mod store;
+pub mod ticks;

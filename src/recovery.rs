@@ -13,6 +13,7 @@ use crate::{
     executor::Executor,
     queue::{self, Redis, stream_name},
     store::{Store, daemons::Daemon, error::StoreError},
+    ticks::Ticks,
 };
 
 /// Entries claimed in one go.
@@ -49,30 +50,52 @@ pub struct Recovery {
 
 impl Recovery {
     /// Gives signs of life until the stop.
-    pub async fn beat(&self, stop: CancellationToken) {
-        self.periodically(&stop, async || self.store.heartbeat(&self.daemon, self.environment.now()).await).await;
+    pub async fn beat(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = Ticks::new(self.every, &stop);
+        while ticks.next().await {
+            if let Err(error) = self.store.heartbeat(&self.daemon, self.environment.now()).await {
+                tracing::warn!(%error, "signs of life wait for the database");
+            }
+        }
     }
 
     /// Takes over what daemons that are gone had begun, until the stop.
-    pub async fn take_over(&self, executor: &Executor, stop: CancellationToken) {
-        self.periodically(&stop, async || {
-            // Whoever could not reach Redis or the database could not give signs of life either, and may be alive.
-            if self.redis.health().reachable_for(self.dead_after) {
-                for kind in JobKind::ALL {
-                    self.take_over_kind(executor, *kind, &stop).await?;
-                }
+    pub async fn take_over(self: Arc<Self>, executor: Executor, stop: CancellationToken) {
+        let mut ticks = Ticks::new(self.every, &stop);
+        while ticks.next().await {
+            if let Err(error) = self.take_over_all(&executor, &stop).await {
+                tracing::warn!(%error, "recovery waits for the database");
             }
-            let now = self.environment.now();
-            let lost = self.store.take_abandoned(now - self.dead_after * LOST_AFTER_FACTOR, now, 500).await?;
-            if lost > 0 {
-                tracing::warn!(number = lost, "running jobs of daemons that are gone, whose entries are lost, are due again");
-            }
-            Ok(())
-        })
-        .await;
+        }
     }
 
-    async fn take_over_kind(&self, executor: &Executor, kind: JobKind, stop: &CancellationToken) -> Result<(), StoreError> {
+    async fn take_over_all(&self, executor: &Executor, stop: &CancellationToken) -> Result<(), StoreError> {
+        // Whoever could not reach Redis may have been unable to give signs of life either, and be alive.
+        if self.redis.health().reachable_for(self.dead_after) {
+            for kind in JobKind::ALL {
+                self.take_over_kind(executor, *kind, stop).await?;
+            }
+        }
+        let now = self.environment.now();
+        let lost = self
+            .store
+            .take_abandoned(now - self.dead_after * LOST_AFTER_FACTOR, now, 500)
+            .await?;
+        if lost > 0 {
+            tracing::warn!(
+                number = lost,
+                "running jobs of daemons that are gone, whose entries are lost, are due again"
+            );
+        }
+        Ok(())
+    }
+
+    async fn take_over_kind(
+        &self,
+        executor: &Executor,
+        kind: JobKind,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
         let stream = stream_name(&self.prefix, kind.as_str());
         let Ok(consumers) = queue::pending_consumers(&self.redis, &stream).await else {
             return Ok(());
@@ -80,13 +103,11 @@ impl Recovery {
         let claimer = format!("{}{CLAIMER}", self.daemon.id);
         for (consumer, pending) in consumers {
             let daemon = consumer.trim_end_matches(CLAIMER);
-            let live = self.store.live_daemons(self.environment.now() - self.dead_after).await?;
+            let live = self
+                .store
+                .live_daemons(self.environment.now() - self.dead_after)
+                .await?;
             if daemon == self.daemon.id || live.contains(daemon) {
-                continue;
-            }
-            if pending == 0 {
-                let forgotten = queue::delete_idle_consumer(&self.redis, &stream, &consumer, FORGET_AFTER).await;
-                tracing::debug!(stream, consumer, ?forgotten, "a consumer without entries");
                 continue;
             }
             tracing::warn!(stream, consumer, pending, "a daemon is gone; taking over its entries");
@@ -103,20 +124,9 @@ impl Recovery {
                 }
             }
         }
-        Ok(())
-    }
-
-    async fn periodically(&self, stop: &CancellationToken, act: impl AsyncFn() -> Result<(), StoreError>) {
-        let mut ticks = tokio::time::interval(self.every);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = stop.cancelled() => return,
-            }
-            if let Err(error) = act().await {
-                tracing::warn!(%error, "signs of life and recovery wait for the database");
-            }
+        if let Err(error) = queue::delete_idle_consumers(&self.redis, &stream, queue::GROUP, FORGET_AFTER).await {
+            tracing::debug!(%error, stream, "consumers of daemons that are gone are forgotten later");
         }
+        Ok(())
     }
 }

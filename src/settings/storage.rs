@@ -30,6 +30,16 @@ pub enum DatabaseUrl {
     Postgres(SecretUrl),
 }
 
+impl DatabaseUrl {
+    /// The URL to connect to, password and all: not to be shown.
+    pub fn connect_url(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite://{}", path.display()),
+            Self::Postgres(url) => url.expose().to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for DatabaseUrl {
     /// The URL with its password masked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,3 +6,4 @@ mod support;
 mod directory;
 mod harness;
 mod http;
+mod store;

@@ -1,0 +1,7 @@
+//! The program `enrolld`. Everything is in the library; see `enrolld::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    enrolld::cli::main()
+}
