@@ -1,14 +1,18 @@
 //! The daemon around the workflow of `enrolld-jobs`: adapters, queue, store and life cycle.
 
+pub mod daemon;
 pub mod directory;
 pub mod dispatcher;
 pub mod environment;
 pub mod executor;
 pub mod intake;
+pub mod http;
 pub mod links;
 pub mod mail;
 pub mod notices;
+pub mod private_redis;
 pub mod queue;
 pub mod recovery;
 pub mod settings;
 pub mod store;
+pub mod ticks;
