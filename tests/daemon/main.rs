@@ -3,5 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod becoming_da;
 mod directory;
 mod harness;
+mod joining;
+mod life;
+mod ordering;
+mod refused;
+mod steps;
+mod wrong_data;

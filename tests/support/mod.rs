@@ -6,10 +6,10 @@
 //! Start servers and daemons from the test's own thread: the kernel ends a guarded child with the *thread* that started it.
 
 pub(crate) mod child;
+pub(crate) mod companies;
 #[expect(dead_code, reason = "the journeys of the daemon use what the harness does not")]
 pub(crate) mod daemon;
 pub(crate) mod database;
-#[expect(dead_code, reason = "the journeys send what the harness does not")]
 pub(crate) mod events;
 pub(crate) mod mail;
 pub(crate) mod postgres;
