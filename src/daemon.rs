@@ -1,6 +1,6 @@
 //! The composition root, and the life of the daemon: start, ready, drain, end.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use apalis::{layers::WorkerBuilderExt as _, prelude::*};
@@ -30,6 +30,9 @@ use crate::{
     settings::Settings,
     store::{Store, daemons::Daemon as Identity},
 };
+
+/// How long saying goodbye to the database may take, after `shutdown.grace`.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(2);
 
 /// Entries read ahead of each handler.
 const PREFETCH_FACTOR: usize = 2;
@@ -95,7 +98,10 @@ impl Daemon {
         std::fs::create_dir_all(&settings.data_dir)
             .with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
         let store = open_store(&settings).await?;
-        let missing = store.missing_migrations().await.context("the database cannot be asked for its migrations")?;
+        let missing = store
+            .missing_migrations()
+            .await
+            .context("the database cannot be asked for its migrations")?;
         if missing > 0 {
             bail!("the database lacks {missing} migration(s); run `enrolld migrate` first");
         }
@@ -166,7 +172,18 @@ impl Daemon {
     /// Works until `stop`, then drains: it takes no more work, finishes what runs within `shutdown.grace`, and brings out what is
     /// committed.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { settings, environment, identity, store, redis, private_redis, executor, dispatched, committed, .. } = self;
+        let Self {
+            settings,
+            environment,
+            identity,
+            store,
+            redis,
+            private_redis,
+            executor,
+            dispatched,
+            committed,
+            ..
+        } = self;
         let prefix = settings.redis.prefix.clone();
         // Cancelled once the workers are through: what they commit still has to be brought on its way.
         let drained = CancellationToken::new();
@@ -227,7 +244,13 @@ impl Daemon {
             });
         }
 
-        let workers = tokio::spawn(work(settings.clone(), redis.clone(), identity.id.clone(), executor, stop.clone()));
+        let workers = tokio::spawn(work(
+            settings.clone(),
+            redis.clone(),
+            identity.id.clone(),
+            executor,
+            stop.clone(),
+        ));
         tracing::info!(daemon = identity.id, version = env!("CARGO_PKG_VERSION"), "ready");
         notify(&[sd_notify::NotifyState::Ready]);
 
@@ -243,9 +266,12 @@ impl Daemon {
         if in_time.await.is_err() {
             tracing::warn!("not everything that ran has ended in time; it is taken over, and no attempt is spent");
         }
-        let now = environment.now();
-        if let Err(error) = store.give_leases_back(&identity.id).await.and(store.stopped(&identity.id, now).await) {
-            tracing::warn!(%error, "the database does not know that this daemon has stopped; others find out by themselves");
+        let farewell = async {
+            store.give_leases_back(&identity.id).await?;
+            store.stopped(&identity.id, environment.now()).await
+        };
+        if !matches!(tokio::time::timeout(FAREWELL_WITHIN, farewell).await, Ok(Ok(()))) {
+            tracing::warn!("the database does not know that this daemon has stopped; others find out by themselves");
         }
         if let Some(private) = private_redis {
             private.stop().await;
@@ -264,14 +290,22 @@ async fn work(settings: Settings, redis: Redis, daemon_id: String, executor: Exe
     let (_resume, paused) = watch::channel(false);
     let mut monitor = Monitor::new();
     for kind in JobKind::ALL.iter().copied() {
-        let concurrency = settings.workers.get(kind.as_str()).map_or(8, |worker| worker.concurrency);
+        let concurrency = settings
+            .workers
+            .get(kind.as_str())
+            .map_or(8, |worker| worker.concurrency);
         let (redis, executor, paused, stop) = (redis.clone(), executor.clone(), paused.clone(), stop.clone());
         let options = StreamOptions::new(stream_name(&settings.redis.prefix, kind.as_str()), daemon_id.as_str())
             .prefetch(concurrency * PREFETCH_FACTOR);
         monitor = monitor.register(move |_restarts| {
             let executor = executor.clone();
             WorkerBuilder::new(kind.as_str())
-                .backend(StreamBackend::new(redis.clone(), options.clone(), paused.clone(), &stop))
+                .backend(StreamBackend::new(
+                    redis.clone(),
+                    options.clone(),
+                    paused.clone(),
+                    &stop,
+                ))
                 .concurrency(concurrency)
                 .parallelize(tokio::spawn)
                 .build(move |job: JobRef| {
@@ -295,7 +329,12 @@ async fn work(settings: Settings, redis: Redis, daemon_id: String, executor: Exe
 async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
     let url = settings.database.url.connect_url();
     let store = Store::open(&url, settings.database.max_connections).await;
-    store.with_context(|| format!("the database cannot be opened (database.url = {})", settings.database.url))
+    store.with_context(|| {
+        format!(
+            "the database cannot be opened (database.url = {})",
+            settings.database.url
+        )
+    })
 }
 
 /// The keys of `security.link_key`; unset, the one that the database keeps.
@@ -310,6 +349,9 @@ async fn link_keys(settings: &Settings, store: &Store, environment: &dyn Environ
 async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Option<PrivateRedis>)> {
     if let Some(url) = &settings.redis.url {
         let redis = Redis::open(url.expose()).context("redis.url")?;
+        if settings.redis.require_durable {
+            durable(&redis).await?;
+        }
         if let Err(error) = redis.ping().await {
             tracing::warn!(%error, address = redis.address(), "Redis cannot be reached yet; work waits for it");
         }
@@ -317,6 +359,25 @@ async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Option<Privat
     }
     let private = PrivateRedis::start(&settings.data_dir, &settings.private_redis_dir()).await?;
     Ok((Redis::open(private.url())?, Some(private)))
+}
+
+/// Refuses a Redis that may lose what upstream was told is taken (`redis.require_durable`).
+async fn durable(redis: &Redis) -> anyhow::Result<()> {
+    let ask = async |name: &str| -> anyhow::Result<String> {
+        let command = redis::cmd("CONFIG").arg("GET").arg(name).to_owned();
+        let answer: Vec<String> = redis.query(&command).await.with_context(|| {
+            format!("redis.require_durable is set, and Redis does not tell its `{name}`; allow CONFIG GET, or unset it")
+        })?;
+        Ok(answer.into_iter().nth(1).unwrap_or_default())
+    };
+    if ask("appendonly").await? != "yes" {
+        bail!("redis.require_durable is set, and Redis keeps no append-only file; set `appendonly yes` there");
+    }
+    let policy = ask("maxmemory-policy").await?;
+    if policy != "noeviction" {
+        bail!("redis.require_durable is set, and Redis may evict ({policy}); set `maxmemory-policy noeviction` there");
+    }
+    Ok(())
 }
 
 async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -348,7 +409,11 @@ fn rules(settings: &Settings) -> Rules {
 
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "unknown".to_owned() } else { name.trim().to_owned() }
+    if name.trim().is_empty() {
+        "unknown".to_owned()
+    } else {
+        name.trim().to_owned()
+    }
 }
 
 /// Tells systemd, where it listens.

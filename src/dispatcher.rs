@@ -142,7 +142,11 @@ impl Dispatcher {
         loop {
             let lost = self.store.take_queued_before(kind, before, now, CHUNK as u64).await?;
             if !lost.is_empty() {
-                tracing::warn!(kind = kind.as_str(), number = lost.len(), "queued jobs were not in their stream; added again");
+                tracing::warn!(
+                    kind = kind.as_str(),
+                    number = lost.len(),
+                    "queued jobs were not in their stream; added again"
+                );
             }
             self.push(&lost, stop).await;
             if lost.len() < CHUNK || stop.is_cancelled() {

@@ -210,7 +210,9 @@ impl Executor {
         match decide(registration, event, &Facts::default(), now, rules) {
             Decided::NeedsPresentFacts => {
                 let gathered = facts::gather(&self.0.store, &self.0.directory, registration).await?;
-                let facts = Facts { present: Some(gathered.present) };
+                let facts = Facts {
+                    present: Some(gathered.present),
+                };
                 Ok((decide(registration, event, &facts, now, rules), gathered.tree))
             }
             decided => Ok((decided, None)),
@@ -220,5 +222,8 @@ impl Executor {
 
 /// Ends a transition that only settles a job: nothing happened to its registration.
 fn job_alone(job: JobWrite) -> Transition {
-    Transition { job: Some(job), ..Transition::default() }
+    Transition {
+        job: Some(job),
+        ..Transition::default()
+    }
 }

@@ -19,7 +19,7 @@ pub use entry::{Read, redacted};
 
 use crate::{
     executor::Executor,
-    queue::{Dedicated, Error, Redis},
+    queue::{self, Dedicated, Error, Redis},
     store::{error::StoreError, leases::Lease},
 };
 
@@ -43,6 +43,9 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// How long to wait before trying again when the database or Redis is away.
 const AWAY: Duration = Duration::from_millis(500);
+
+/// A consumer without entries is forgotten after this time.
+const FORGET_AFTER: Duration = Duration::from_hours(1);
 
 /// Deliveries of an entry, each to a daemon that ended over it, before it is refused as `poison`.
 const MAX_DELIVERIES: u64 = 3;
@@ -103,7 +106,12 @@ impl Intake {
         let mut reader = self.redis.dedicated(BLOCK).await?;
         self.make_group(&mut reader).await?;
         let now = Instant::now();
-        let mut holder = Holder { lease, extended: now, held: HashSet::new(), tried: now };
+        let mut holder = Holder {
+            lease,
+            extended: now,
+            held: HashSet::new(),
+            tried: now,
+        };
         self.apply_left_over(&mut holder, stop).await?;
         self.take_in_left_over(&mut reader, &holder.lease, stop).await?;
         self.apply_waiting(&mut holder, stop).await?;
@@ -122,12 +130,16 @@ impl Intake {
                 }
                 entries => entries?,
             };
+            // However busy the stream is, what has to wait is tried again.
+            let retries = !holder.held.is_empty() && holder.tried.elapsed() >= RETRY_EVERY;
+            if retries {
+                holder.held.clear();
+                holder.tried = Instant::now();
+            }
             if !entries.is_empty() {
                 self.take_in(&holder.lease, entries).await?;
                 self.apply_waiting(&mut holder, stop).await?;
-            } else if !holder.held.is_empty() && holder.tried.elapsed() >= RETRY_EVERY {
-                holder.held.clear();
-                holder.tried = Instant::now();
+            } else if retries {
                 self.apply_waiting(&mut holder, stop).await?;
             }
         }
@@ -136,7 +148,9 @@ impl Intake {
 
     async fn lease(&self) -> Result<Option<Lease>, Trouble> {
         let store = self.executor.store();
-        Ok(store.hold_lease(LEASE, &self.daemon_id, self.executor.now(), LEASE_FOR).await?)
+        Ok(store
+            .hold_lease(LEASE, &self.daemon_id, self.executor.now(), LEASE_FOR)
+            .await?)
     }
 
     fn stream(&self) -> String {
@@ -146,7 +160,12 @@ impl Intake {
     /// Entries from before the first start are taken in, so the group begins at 0.
     async fn make_group(&self, reader: &mut Dedicated) -> Result<(), Trouble> {
         let mut command = redis::cmd("XGROUP");
-        command.arg("CREATE").arg(self.stream()).arg(GROUP).arg("0").arg("MKSTREAM");
+        command
+            .arg("CREATE")
+            .arg(self.stream())
+            .arg(GROUP)
+            .arg("0")
+            .arg("MKSTREAM");
         match reader.query::<()>(&command).await {
             Err(error) if error.code() != Some("BUSYGROUP") => Err(error.into()),
             _ => Ok(()),
@@ -155,8 +174,18 @@ impl Intake {
 
     async fn read(&self, reader: &mut Dedicated) -> Result<Vec<entry::Entry>, Error> {
         let mut command = redis::cmd("XREADGROUP");
-        command.arg("GROUP").arg(GROUP).arg(&self.daemon_id).arg("COUNT").arg(self.batch);
-        command.arg("BLOCK").arg(BLOCK.as_millis().to_string()).arg("STREAMS").arg(self.stream()).arg(">");
+        command
+            .arg("GROUP")
+            .arg(GROUP)
+            .arg(&self.daemon_id)
+            .arg("COUNT")
+            .arg(self.batch);
+        command
+            .arg("BLOCK")
+            .arg(BLOCK.as_millis().to_string())
+            .arg("STREAMS")
+            .arg(self.stream())
+            .arg(">");
         Ok(entry::of_reply(&reader.query(&command).await?))
     }
 
@@ -192,7 +221,9 @@ impl Intake {
                     self.keep_alone(lease, event).await?;
                 }
                 for event in refused {
-                    store.take_in(lease, &[], std::slice::from_ref(event), self.executor.now()).await?;
+                    store
+                        .take_in(lease, &[], std::slice::from_ref(event), self.executor.now())
+                        .await?;
                 }
                 Ok(())
             }
@@ -232,15 +263,27 @@ impl Intake {
     ) -> Result<(), Trouble> {
         while !stop.is_cancelled() {
             let mut command = redis::cmd("XAUTOCLAIM");
-            command.arg(self.stream()).arg(GROUP).arg(&self.daemon_id).arg(0).arg("0-0").arg("COUNT").arg(1);
+            command
+                .arg(self.stream())
+                .arg(GROUP)
+                .arg(&self.daemon_id)
+                .arg(0)
+                .arg("0-0")
+                .arg("COUNT")
+                .arg(1);
             let claimed = entry::of_claim(&reader.query(&command).await?);
             let Some(entry) = claimed.into_iter().next() else {
+                // What daemons before this one had read is settled, so their names are of no more use.
+                queue::delete_idle_consumers(&self.redis, &self.stream(), GROUP, FORGET_AFTER).await?;
                 return Ok(());
             };
             let deliveries = self.deliveries(reader, &entry.id).await?;
             if deliveries > MAX_DELIVERIES {
                 let refused = entry.poison(deliveries);
-                self.executor.store().take_in(lease, &[], &[refused], self.executor.now()).await?;
+                self.executor
+                    .store()
+                    .take_in(lease, &[], &[refused], self.executor.now())
+                    .await?;
                 self.acknowledge(&[entry.id]).await?;
             } else {
                 self.take_in(lease, vec![entry]).await?;

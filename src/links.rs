@@ -43,7 +43,10 @@ impl LinkKeys {
     pub fn new(secrets: Vec<SecretString>) -> Option<Self> {
         let keys: Vec<_> = secrets
             .into_iter()
-            .map(|secret| Key { id: fingerprint(&secret), secret })
+            .map(|secret| Key {
+                id: fingerprint(&secret),
+                secret,
+            })
             .collect();
         (!keys.is_empty()).then_some(Self { keys })
     }
@@ -69,8 +72,8 @@ impl LinkKeys {
 }
 
 fn token(key: &Key, purpose: &str, id: Uuid, nonce: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.secret.expose_secret().as_bytes())
-        .expect("HMAC takes keys of any length");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key.secret.expose_secret().as_bytes()).expect("HMAC takes keys of any length");
     for part in [purpose.as_bytes(), b"\0", id.as_bytes(), b"\0", nonce.as_bytes()] {
         mac.update(part);
     }
@@ -93,10 +96,12 @@ fn fingerprint(secret: &SecretString) -> String {
 /// Hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]

@@ -75,54 +75,76 @@ impl Notices {
 
     async fn bring_out(&self) -> Result<(), Trouble> {
         loop {
+            // An idle daemon writes nothing: the lease is taken only when there is something to bring out.
+            if self.store.notices(1).await?.is_empty() && self.store.unannounced(1).await?.is_empty() {
+                return Ok(());
+            }
             let now = self.environment.now();
-            if self.store.hold_lease("notices", &self.daemon_id, now, LEASE).await?.is_none() {
+            if self
+                .store
+                .hold_lease("notices", &self.daemon_id, now, LEASE)
+                .await?
+                .is_none()
+            {
                 return Ok(());
             }
-            let changes = self.announce_changes().await?;
-            let refusals = self.announce_refusals().await?;
-            if !changes && !refusals {
-                return Ok(());
-            }
+            self.announce_changes().await?;
+            self.announce_refusals().await?;
         }
     }
 
-    /// `true` if there may be more.
-    async fn announce_changes(&self) -> Result<bool, Trouble> {
+    async fn announce_changes(&self) -> Result<(), Trouble> {
         let notices = self.store.notices(CHUNK).await?;
         if notices.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         let stream = format!("{}:events", self.prefix);
         let mut pipeline = redis::pipe();
         for notice in &notices {
-            pipeline.cmd("XADD").arg(&stream).arg("MAXLEN").arg("~").arg(self.events_max_len);
+            pipeline
+                .cmd("XADD")
+                .arg(&stream)
+                .arg("MAXLEN")
+                .arg("~")
+                .arg(self.events_max_len);
             pipeline.arg("*").arg("event").arg(&notice.body).ignore();
         }
         self.redis.pipeline::<()>(&pipeline).await?;
         let seqs: Vec<_> = notices.iter().map(|notice| notice.seq).collect();
-        self.store.delete_notices(&seqs).await?;
-        Ok(notices.len() as u64 == CHUNK)
+        Ok(self.store.delete_notices(&seqs).await?)
     }
 
-    /// `true` if there may be more.
-    async fn announce_refusals(&self) -> Result<bool, Trouble> {
+    async fn announce_refusals(&self) -> Result<(), Trouble> {
         // Refused events may be large: few at a time.
         const FEW: u64 = 20;
         let refusals = self.store.unannounced(FEW).await?;
         if refusals.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         let stream = format!("{}:rejected", self.prefix);
         let mut pipeline = redis::pipe();
         for refusal in &refusals {
-            pipeline.cmd("XADD").arg(&stream).arg("MAXLEN").arg("~").arg(self.rejected_max_len).arg("*");
-            pipeline.arg("event").arg(&refusal.event).arg("entry").arg(&refusal.entry);
-            pipeline.arg("reason").arg(&refusal.reason).arg("detail").arg(&refusal.detail).ignore();
+            pipeline
+                .cmd("XADD")
+                .arg(&stream)
+                .arg("MAXLEN")
+                .arg("~")
+                .arg(self.rejected_max_len)
+                .arg("*");
+            pipeline
+                .arg("event")
+                .arg(&refusal.event)
+                .arg("entry")
+                .arg(&refusal.entry);
+            pipeline
+                .arg("reason")
+                .arg(&refusal.reason)
+                .arg("detail")
+                .arg(&refusal.detail)
+                .ignore();
         }
         self.redis.pipeline::<()>(&pipeline).await?;
         let seqs: Vec<_> = refusals.iter().map(|refusal| refusal.seq).collect();
-        self.store.announced(&seqs, self.environment.now()).await?;
-        Ok(refusals.len() as u64 == FEW)
+        Ok(self.store.announced(&seqs, self.environment.now()).await?)
     }
 }

@@ -25,7 +25,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateRedisError {
     /// There is no `redis-server` to start.
-    #[error("redis.url is not set, and no `redis-server` could be started here: {0}; install one (Debian: apt-get install redis-server), or set redis.url")]
+    #[error(
+        "redis.url is not set, and no `redis-server` could be started here: {0}; install one (Debian: apt-get install redis-server), or set redis.url"
+    )]
     NoServer(#[source] io::Error),
     /// Its folder or files cannot be used.
     #[error("{path}: {source}")]
@@ -63,8 +65,15 @@ impl PrivateRedis {
         if let Ok(url) = std::fs::read_to_string(&file)
             && is_ours(url.trim(), folder).await
         {
-            tracing::info!(url = url.trim(), "the private redis-server of an earlier daemon is used again");
-            return Ok(Self { url: url.trim().to_owned(), file, child: None });
+            tracing::info!(
+                url = url.trim(),
+                "the private redis-server of an earlier daemon is used again"
+            );
+            return Ok(Self {
+                url: url.trim().to_owned(),
+                file,
+                child: None,
+            });
         }
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -74,10 +83,24 @@ impl PrivateRedis {
         let port = free_port().map_err(PrivateRedisError::NoServer)?;
         let log = folder.join("redis.log");
         let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--protected-mode", "yes"])
+            .args([
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--protected-mode",
+                "yes",
+            ])
             // What upstream was told is taken must survive; jobs come back from the database.
             .args(["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""])
-            .args(["--maxmemory-policy", "noeviction", "--daemonize", "no", "--logfile", "redis.log"])
+            .args([
+                "--maxmemory-policy",
+                "noeviction",
+                "--daemonize",
+                "no",
+                "--logfile",
+                "redis.log",
+            ])
             .arg("--dir")
             .arg(folder)
             .stdin(Stdio::null())
@@ -89,7 +112,11 @@ impl PrivateRedis {
             .spawn()
             .map_err(PrivateRedisError::NoServer)?;
         let url = format!("redis://127.0.0.1:{port}");
-        let started = Self { url, file, child: Some(child) };
+        let started = Self {
+            url,
+            file,
+            child: Some(child),
+        };
         started.wait(&log).await?;
         std::fs::write(&started.file, format!("{}\n", started.url)).map_err(failed(&started.file))?;
         tracing::info!(url = started.url, folder = %folder.display(), "no redis.url is set: started a private redis-server");
@@ -135,7 +162,9 @@ impl PrivateRedis {
 async fn is_ours(url: &str, folder: &Path) -> bool {
     let Ok(redis) = Redis::open(url) else { return false };
     let asked: Result<Vec<String>, _> = redis.query(redis::cmd("CONFIG").arg("GET").arg("dir")).await;
-    let Ok(canonical) = folder.canonicalize() else { return false };
+    let Ok(canonical) = folder.canonicalize() else {
+        return false;
+    };
     asked.is_ok_and(|pair| pair.get(1).is_some_and(|dir| Path::new(dir) == canonical))
 }
 

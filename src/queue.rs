@@ -65,7 +65,7 @@ pub use backend::{Counts, StreamBackend, StreamOptions};
 pub use connection::{Error, Health, Redis};
 pub use dedicated::Dedicated;
 pub use entry::{EntryId, EntryIdError};
-pub use recovery::{Claimed, claim, claim_idle, delete_idle_consumer, pending_consumers};
+pub use recovery::{Claimed, claim, claim_idle, delete_idle_consumers, pending_consumers};
 pub use streams::{acknowledge, length, oldest_entry_ms, push};
 
 /// The consumer group of every stream of jobs.

@@ -77,14 +77,25 @@ impl Recovery {
             }
         }
         let now = self.environment.now();
-        let lost = self.store.take_abandoned(now - self.dead_after * LOST_AFTER_FACTOR, now, 500).await?;
+        let lost = self
+            .store
+            .take_abandoned(now - self.dead_after * LOST_AFTER_FACTOR, now, 500)
+            .await?;
         if lost > 0 {
-            tracing::warn!(number = lost, "running jobs of daemons that are gone, whose entries are lost, are due again");
+            tracing::warn!(
+                number = lost,
+                "running jobs of daemons that are gone, whose entries are lost, are due again"
+            );
         }
         Ok(())
     }
 
-    async fn take_over_kind(&self, executor: &Executor, kind: JobKind, stop: &CancellationToken) -> Result<(), StoreError> {
+    async fn take_over_kind(
+        &self,
+        executor: &Executor,
+        kind: JobKind,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
         let stream = stream_name(&self.prefix, kind.as_str());
         let Ok(consumers) = queue::pending_consumers(&self.redis, &stream).await else {
             return Ok(());
@@ -92,13 +103,11 @@ impl Recovery {
         let claimer = format!("{}{CLAIMER}", self.daemon.id);
         for (consumer, pending) in consumers {
             let daemon = consumer.trim_end_matches(CLAIMER);
-            let live = self.store.live_daemons(self.environment.now() - self.dead_after).await?;
+            let live = self
+                .store
+                .live_daemons(self.environment.now() - self.dead_after)
+                .await?;
             if daemon == self.daemon.id || live.contains(daemon) {
-                continue;
-            }
-            if pending == 0 {
-                let forgotten = queue::delete_idle_consumer(&self.redis, &stream, &consumer, FORGET_AFTER).await;
-                tracing::debug!(stream, consumer, ?forgotten, "a consumer without entries");
                 continue;
             }
             tracing::warn!(stream, consumer, pending, "a daemon is gone; taking over its entries");
@@ -114,6 +123,9 @@ impl Recovery {
                     }
                 }
             }
+        }
+        if let Err(error) = queue::delete_idle_consumers(&self.redis, &stream, queue::GROUP, FORGET_AFTER).await {
+            tracing::debug!(%error, stream, "consumers of daemons that are gone are forgotten later");
         }
         Ok(())
     }

@@ -36,6 +36,9 @@ use sea_orm::{
 
 use self::{committer::Committers, error::StoreError};
 
+/// Names the advisory lock under which PostgreSQL is migrated; an arbitrary constant, never to be changed.
+const MIGRATION_LOCK: i64 = 0x656e_726f_6c6c_6401;
+
 /// How long a statement may wait for a connection, and SQLite for its lock.
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -60,7 +63,8 @@ impl Store {
             make_folder(url)?;
             (connect(url, 1).await?, connect(url, connections.max(2)).await?)
         } else {
-            let pool = connect(url, connections).await?;
+            // One more than one: migrating holds a lock beside its work.
+            let pool = connect(url, connections.max(2)).await?;
             (pool.clone(), pool)
         };
         Ok(Self {
@@ -72,10 +76,20 @@ impl Store {
 
     /// Carries out the migrations that are missing.
     ///
+    /// Several at once wait for each other on PostgreSQL; SQLite has one writer.
+    ///
     /// # Errors
     /// When one fails; it is rolled back on PostgreSQL.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        Ok(Migrator::up(&self.writer, None).await?)
+        if self.backend() != DbBackend::Postgres {
+            return Ok(Migrator::up(&self.writer, None).await?);
+        }
+        // The lock lasts as long as its transaction, whatever becomes of this process.
+        let lock = self.writer.begin().await?;
+        let take = Statement::from_string(DbBackend::Postgres, format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"));
+        lock.query_one_raw(take).await?;
+        Migrator::up(&self.writer, None).await?;
+        Ok(lock.commit().await?)
     }
 
     /// How many migrations are still to be carried out.
@@ -155,11 +169,17 @@ async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, Stor
                 .busy_timeout(WAIT)
                 .pragma("wal_autocheckpoint", "4000")
         })
-        // Generic plans: a batch's locks are taken in the order of its sorted rows only while plans are nested loops.
+        // One plan a statement, made without looking at its rows, and never the one that reads a whole table: a plan that
+        // was made while the tables were empty, or never analyzed, would stay in the cache while they grow.
+        // Where there is no other plan, its cost counts as immense; compiling it would take longer than running it.
         .map_sqlx_postgres_opts(|postgres| {
-            postgres
-                .application_name("enrolld")
-                .options([("plan_cache_mode", "force_generic_plan")])
+            postgres.application_name("enrolld").options([
+                ("plan_cache_mode", "force_generic_plan"),
+                ("enable_seqscan", "off"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+                ("jit", "off"),
+            ])
         });
     Ok(Database::connect(options).await?)
 }

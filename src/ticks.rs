@@ -17,7 +17,10 @@ impl Ticks {
     pub fn new(period: Duration, stop: &CancellationToken) -> Self {
         let mut interval = interval(period);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { interval, stop: stop.clone() }
+        Self {
+            interval,
+            stop: stop.clone(),
+        }
     }
 
     /// Waits for the next tick; `false` at the stop.

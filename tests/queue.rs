@@ -453,11 +453,8 @@ async fn entries_of_a_dead_consumer_are_claimed_once() {
     assert_eq!(pending, [("dead".to_owned(), 10)]);
 
     let idle = Duration::ZERO;
-    assert!(
-        !queue::delete_idle_consumer(&redis, &stream, "dead", idle)
-            .await
-            .expect("asks")
-    );
+    let deleted = queue::delete_idle_consumers(&redis, &stream, queue::GROUP, idle).await;
+    assert_eq!(deleted.expect("asks"), 0);
 
     let minute = Duration::from_mins(1);
     let none = queue::claim_idle(&redis, &stream, "dead", "me", minute, 6).await;
@@ -476,21 +473,12 @@ async fn entries_of_a_dead_consumer_are_claimed_once() {
     assert_eq!(oldest, Some(claimed[0].entry_id.ms));
 
     let hour = Duration::from_hours(1);
-    assert!(
-        !queue::delete_idle_consumer(&redis, &stream, "dead", hour)
-            .await
-            .expect("asks")
-    );
-    assert!(
-        queue::delete_idle_consumer(&redis, &stream, "dead", idle)
-            .await
-            .expect("asks")
-    );
-    assert!(
-        !queue::delete_idle_consumer(&redis, &stream, "dead", idle)
-            .await
-            .expect("asks")
-    );
+    let deleted = queue::delete_idle_consumers(&redis, &stream, queue::GROUP, hour).await;
+    assert_eq!(deleted.expect("asks"), 0);
+    let deleted = queue::delete_idle_consumers(&redis, &stream, queue::GROUP, idle).await;
+    assert_eq!(deleted.expect("asks"), 1);
+    let deleted = queue::delete_idle_consumers(&redis, &stream, queue::GROUP, idle).await;
+    assert_eq!(deleted.expect("asks"), 0);
 
     let entries: Vec<_> = claimed.iter().map(|claimed| claimed.entry_id).collect();
     queue::acknowledge(&redis, &stream, &entries)
@@ -534,7 +522,7 @@ async fn entries_of_a_lost_answer_are_found_again() {
 /// Redis carries out after a stall what it was sent before, also for those who no longer listen.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_in_a_stall() {
-    let server = RedisServer::start();
+    let mut server = RedisServer::start();
     let (redis, stream) = (open(&server), stream_name("t", "notification"));
     let handlers = Handlers::new(true);
     let running = Running::start(&redis, &stream, &handlers);

@@ -16,6 +16,15 @@ use super::{
     write,
 };
 
+/// For PostgreSQL. Two imports at once could each add half of a cycle; readers are not held up. And a plan made while a
+/// table was empty would scan it whole for every chunk, ever more of it.
+const BEFORE: &str = "LOCK TABLE directory_organizations IN SHARE ROW EXCLUSIVE MODE; \
+    SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off";
+
+/// For PostgreSQL: the running daemons' plans may be those for empty tables, too. This makes them plan again.
+const AFTER: &str = "ANALYZE directory_organizations, directory_accounts, directory_account_contracts, \
+    directory_contracts, directory_devices, directory_administrators";
+
 /// Imports a JSON file, or a folder of CSV files, in one transaction (contract, section 4).
 ///
 /// A record replaces the stored one whole. Appointments are only added, as of `now`, in the order of the file, behind
@@ -63,9 +72,7 @@ async fn carry_out(
     now: DateTime<Utc>,
 ) -> Result<ImportSummary, ImportError> {
     if db.get_database_backend() == DbBackend::Postgres {
-        // Two imports at once could each add half of a cycle. Readers are not held up.
-        db.execute_unprepared("LOCK TABLE directory_organizations IN SHARE ROW EXCLUSIVE MODE")
-            .await?;
+        db.execute_unprepared(BEFORE).await?;
     }
     let mut parents = references::stored_parents(db).await?;
     references::check(db, file, &mut parents, &mut problems).await?;
@@ -79,6 +86,9 @@ async fn carry_out(
         administrators: write::administrators(db, &file.administrators, now.timestamp_millis()).await?,
     };
     if summary.changed_anything() {
+        if db.get_database_backend() == DbBackend::Postgres {
+            db.execute_unprepared(AFTER).await?;
+        }
         // Last, so that the daemon waits for these rows as short as can be.
         roots::raise_all(db, &parents).await?;
     }

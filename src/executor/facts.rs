@@ -37,7 +37,11 @@ pub struct Gathered {
 ///
 /// # Errors
 /// When the directory or the database cannot be asked now.
-pub async fn gather(store: &Store, directory: &impl Directory, registration: &Registration) -> Result<Gathered, Trouble> {
+pub async fn gather(
+    store: &Store,
+    directory: &impl Directory,
+    registration: &Registration,
+) -> Result<Gathered, Trouble> {
     let contract = ContractNumber::new(registration.contract_number.as_str()).ok();
     let serial = SerialNumber::new(registration.serial_number.as_str()).ok();
     let account = &registration.account_id;
@@ -49,7 +53,10 @@ pub async fn gather(store: &Store, directory: &impl Directory, registration: &Re
         None => None,
     };
     let tree = match root {
-        Some(root) => Some(Tree { epoch: store.tree_epoch(&root).await?, root }),
+        Some(root) => Some(Tree {
+            epoch: store.tree_epoch(&root).await?,
+            root,
+        }),
         None => None,
     };
     let applicant = directory.applicant(account, contract.as_ref(), serial.as_ref()).await?;
@@ -59,7 +66,11 @@ pub async fn gather(store: &Store, directory: &impl Directory, registration: &Re
     };
     if chain.first().map(|root| &root.id) != tree.as_ref().map(|tree| &tree.root) {
         let message = "the contract moved to another company while it was being looked up".to_owned();
-        return Err(Unavailable { service: "directory", message }.into());
+        return Err(Unavailable {
+            service: "directory",
+            message,
+        }
+        .into());
     }
     let organizations: Vec<_> = chain.iter().map(|organization| organization.id.clone()).collect();
     let holds_access = !organizations.is_empty() && store.holds_access(account, &organizations).await?;
@@ -67,9 +78,19 @@ pub async fn gather(store: &Store, directory: &impl Directory, registration: &Re
         None
     } else {
         let appointments = appointments(store, directory, &organizations).await?;
-        Some(SiteFacts { administrators: administrators(&chain, appointments), chain })
+        Some(SiteFacts {
+            administrators: administrators(&chain, appointments),
+            chain,
+        })
     };
-    Ok(Gathered { present: Present { applicant, site, holds_access }, tree })
+    Ok(Gathered {
+        present: Present {
+            applicant,
+            site,
+            holds_access,
+        },
+        tree,
+    })
 }
 
 /// The directory's appointments and ours (D4).
@@ -82,7 +103,8 @@ async fn appointments(
     let ours = store.appointments(organizations).await?;
     let mut accounts = HashMap::new();
     for (position, row) in ours.into_iter().enumerate() {
-        let (Ok(id), Ok(organization_id)) = (AccountId::new(row.account_id), OrganizationId::new(row.organization_id)) else {
+        let (Ok(id), Ok(organization_id)) = (AccountId::new(row.account_id), OrganizationId::new(row.organization_id))
+        else {
             continue;
         };
         if !accounts.contains_key(&id) {

@@ -75,7 +75,10 @@ impl Parts {
             return Ok(None);
         };
         let token = self.link_keys.token(&row);
-        Ok(token.map(|token| Link { url: self.public_url.verify(&token), valid_until: moment(row.valid_until_ms) }))
+        Ok(token.map(|token| Link {
+            url: self.public_url.verify(&token),
+            valid_until: moment(row.valid_until_ms),
+        }))
     }
 
     /// The DA whom the mail speaks of: the one asked, or the one who decided.

@@ -73,7 +73,12 @@ impl Executor {
             ..self.job_write(&row)
         };
         tracing::error!(job = %reference.id, kind = kind.as_str(), crashes, "a job that ends daemons is given up");
-        self.settle(write, None).await;
+        let failed = MailWrite {
+            state: "failed",
+            note: write.error.clone(),
+            ..untouched(write.id)
+        };
+        self.settle(write, kind.has_outside_effect().then_some(failed)).await;
     }
 
     async fn run(&self, kind: JobKind, reference: JobRef, rescued: bool) {
@@ -88,7 +93,11 @@ impl Executor {
         if kind.has_outside_effect() && !self.start(&mut row).await {
             return;
         }
-        let time = self.0.workers.get(kind.as_str()).map_or(Duration::from_secs(30), |worker| worker.timeout);
+        let time = self
+            .0
+            .workers
+            .get(kind.as_str())
+            .map_or(Duration::from_secs(30), |worker| worker.timeout);
         let work = AssertUnwindSafe(self.work(kind, &row)).catch_unwind();
         let ran = match tokio::time::timeout(time, work).await {
             Ok(Ok(ran)) => ran,
@@ -135,16 +144,29 @@ impl Executor {
             None => None,
         };
         let agents = parts.agents.as_ref().and_then(agents_address);
-        let (name, address, locale) = match notification::deliver(&mail, step, &registration, reader.as_ref(), agents.as_ref()) {
-            Delivery::Send { name, address, locale } => (name, address, locale),
-            Delivery::Skip(why) => {
-                let mail = MailWrite { state: "skipped", note: Some(why.to_owned()), ..untouched(id) };
-                return Ok(Ran { outcome: Outcome::Done(Some(why.to_owned())), mail: Some(mail) });
-            }
-        };
-        let context = parts.letter_context(&mail, &registration, reader.as_ref(), locale).await?;
+        let (name, address, locale) =
+            match notification::deliver(&mail, step, &registration, reader.as_ref(), agents.as_ref()) {
+                Delivery::Send { name, address, locale } => (name, address, locale),
+                Delivery::Skip(why) => {
+                    let mail = MailWrite {
+                        state: "skipped",
+                        note: Some(why.to_owned()),
+                        ..untouched(id)
+                    };
+                    return Ok(Ran {
+                        outcome: Outcome::Done(Some(why.to_owned())),
+                        mail: Some(mail),
+                    });
+                }
+            };
+        let context = parts
+            .letter_context(&mail, &registration, reader.as_ref(), locale)
+            .await?;
         if mail.kind == MailKind::Verification && context.link.is_none() {
-            return fail("link_key_gone", "the key of the link is not in security.link_key any more".to_owned());
+            return fail(
+                "link_key_gone",
+                "the key of the link is not in security.link_key any more".to_owned(),
+            );
         }
         let rendered = match render(mail.kind, locale, &context) {
             Ok(rendered) => rendered,
@@ -166,7 +188,14 @@ impl Executor {
         let sent = match to {
             Ok(to) => {
                 let date = moment(record.created_ms);
-                let letter = Letter { id, kind: mail.kind, registration_id: registration.id.clone(), to, rendered, date };
+                let letter = Letter {
+                    id,
+                    kind: mail.kind,
+                    registration_id: registration.id.clone(),
+                    to,
+                    rendered,
+                    date,
+                };
                 parts.mailer.send(&letter).await
             }
             Err(error) => Err(error),
@@ -175,11 +204,25 @@ impl Executor {
             Ok(()) => {
                 tracing::info!(mail = %id, kind = mail.kind.as_str(), registration = %registration.id, to = %address, "mail sent");
                 let sent_ms = Some(milliseconds(self.now()));
-                Ran { outcome: Outcome::Done(None), mail: Some(MailWrite { state: "sent", sent_ms, ..write }) }
+                Ran {
+                    outcome: Outcome::Done(None),
+                    mail: Some(MailWrite {
+                        state: "sent",
+                        sent_ms,
+                        ..write
+                    }),
+                }
             }
             Err(error) => {
                 let note = Some(error.to_string());
-                Ran { outcome: refused(&error), mail: Some(MailWrite { state: "failed", note, ..write }) }
+                Ran {
+                    outcome: refused(&error),
+                    mail: Some(MailWrite {
+                        state: "failed",
+                        note,
+                        ..write
+                    }),
+                }
             }
         })
     }
@@ -216,7 +259,11 @@ impl Executor {
             Outcome::Fail(failure) => (self.dead(row, &failure, row.attempts + 1), true),
             Outcome::Retry(failure) => {
                 let attempts = row.attempts + 1;
-                let max_attempts = self.0.workers.get(kind.as_str()).map_or(10, |worker| worker.max_attempts);
+                let max_attempts = self
+                    .0
+                    .workers
+                    .get(kind.as_str())
+                    .map_or(10, |worker| worker.max_attempts);
                 let policy = RetryPolicy { max_attempts };
                 if policy.allows_another(u32::try_from(attempts).unwrap_or(u32::MAX)) {
                     (self.retrying(row, &failure, attempts), false)
@@ -225,8 +272,16 @@ impl Executor {
                 }
             }
         };
-        // A mail that is tried again still waits.
-        self.settle(write, ran.mail.filter(|_| ended)).await;
+        // A mail that is tried again still waits; one whose job is dead has failed, however that came.
+        let mail = ran.mail.or_else(|| {
+            let failed = kind.has_outside_effect() && write.state == "dead";
+            failed.then(|| MailWrite {
+                state: "failed",
+                note: write.error.clone(),
+                ..untouched(write.id)
+            })
+        });
+        self.settle(write, mail.filter(|_| ended)).await;
     }
 
     async fn apply_of(&self, row: &job::Model, event: &Event, succeeded: JobWrite) -> Result<Applied, Trouble> {
@@ -247,7 +302,9 @@ impl Executor {
         };
         if self.settle(write, None).await == Some(Verdict::Stale(Guard::Job)) {
             // Unless it was this very write, whose answer was lost.
-            let Ok(id) = uuid::Uuid::parse_str(&row.id) else { return false };
+            let Ok(id) = uuid::Uuid::parse_str(&row.id) else {
+                return false;
+            };
             let stored = self.patiently(|| self.0.store.job(id)).await;
             let ours = stored.is_some_and(|stored| {
                 stored.run_no == row.run_no
@@ -266,7 +323,10 @@ impl Executor {
 
     async fn settle(&self, write: JobWrite, mail: Option<MailWrite>) -> Option<Verdict> {
         let id = write.id;
-        let transition = crate::store::transition::Transition { mail, ..job_alone(write) };
+        let transition = crate::store::transition::Transition {
+            mail,
+            ..job_alone(write)
+        };
         match self.0.store.commit(transition).await {
             Ok(verdict) => Some(verdict),
             Err(error) => {
@@ -337,7 +397,14 @@ impl Executor {
     fn retrying(&self, row: &job::Model, failure: &Failure, attempts: i64) -> JobWrite {
         let failures = row.failures + 1;
         let wait = RetryPolicy::backoff(u32::try_from(failures).unwrap_or(u32::MAX), self.0.environment.jitter());
-        tracing::warn!(job = row.id, kind = row.kind, class = failure.class, error = failure.message, ?wait, "a job is tried again");
+        tracing::warn!(
+            job = row.id,
+            kind = row.kind,
+            class = failure.class,
+            error = failure.message,
+            ?wait,
+            "a job is tried again"
+        );
         JobWrite {
             state: "retrying",
             attempts,
@@ -351,7 +418,13 @@ impl Executor {
     }
 
     fn dead(&self, row: &job::Model, failure: &Failure, attempts: i64) -> JobWrite {
-        tracing::error!(job = row.id, kind = row.kind, class = failure.class, error = failure.message, "a job is dead");
+        tracing::error!(
+            job = row.id,
+            kind = row.kind,
+            class = failure.class,
+            error = failure.message,
+            "a job is dead"
+        );
         JobWrite {
             state: "dead",
             attempts,
@@ -391,7 +464,15 @@ fn agents_address(mailbox: &Mailbox) -> Option<enrolld_jobs::values::EmailAddres
 }
 
 const fn untouched(id: uuid::Uuid) -> MailWrite {
-    MailWrite { id, state: "waiting", address: None, locale: None, subject: None, note: None, sent_ms: None }
+    MailWrite {
+        id,
+        state: "waiting",
+        address: None,
+        locale: None,
+        subject: None,
+        note: None,
+        sent_ms: None,
+    }
 }
 
 fn shorten(text: &str) -> String {

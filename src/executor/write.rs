@@ -45,7 +45,11 @@ impl Parts {
         }
         if decision.rests_on_tree {
             let raises = !transition.appointments.is_empty();
-            transition.tree = tree.map(|tree| TreeGuard { root_id: tree.root.into(), epoch: tree.epoch, raises });
+            transition.tree = tree.map(|tree| TreeGuard {
+                root_id: tree.root.into(),
+                epoch: tree.epoch,
+                raises,
+            });
         }
         transition
     }
@@ -84,7 +88,9 @@ impl Parts {
             Effect::Run(kind) => transition.jobs.push(job_now(id, *kind, registration, true, now)),
             Effect::Mail(mail) => {
                 // It is not cancelled with its step: its job notes why it was not sent.
-                transition.jobs.push(job_now(id, job_of(mail), registration, false, now));
+                transition
+                    .jobs
+                    .push(job_now(id, job_of(mail), registration, false, now));
                 transition.mails.push(NewMail {
                     id,
                     kind: mail.kind.as_str(),
@@ -107,14 +113,21 @@ impl Parts {
                     created_ms: milliseconds(now),
                 });
             }
-            Effect::Appoint { account_id, organization_id } => transition.appointments.push(NewAppointment {
+            Effect::Appoint {
+                account_id,
+                organization_id,
+            } => transition.appointments.push(NewAppointment {
                 id,
                 account_id: account_id.to_string(),
                 organization_id: organization_id.to_string(),
                 registration_id: registration.id.to_string(),
                 appointed_ms: milliseconds(now),
             }),
-            Effect::Grant { account_id, organization_id, access } => transition.grants.push(NewGrant {
+            Effect::Grant {
+                account_id,
+                organization_id,
+                access,
+            } => transition.grants.push(NewGrant {
                 id,
                 registration_id: registration.id.to_string(),
                 account_id: account_id.to_string(),
@@ -128,7 +141,11 @@ impl Parts {
 
 /// The job that sends a mail.
 fn job_of(mail: &Mail) -> JobKind {
-    if mail.kind == MailKind::Verification { JobKind::EmailVerification } else { JobKind::Notification }
+    if mail.kind == MailKind::Verification {
+        JobKind::EmailVerification
+    } else {
+        JobKind::Notification
+    }
 }
 
 fn job_now(id: Uuid, kind: JobKind, registration: &Registration, step_bound: bool, now: DateTime<Utc>) -> NewJob {

@@ -222,7 +222,10 @@ impl Intake {
             code = refusal.code(),
             "an event is refused"
         );
-        self.executor.store().refuse_event(row.seq, &refused, self.executor.now()).await?;
+        self.executor
+            .store()
+            .refuse_event(row.seq, &refused, self.executor.now())
+            .await?;
         self.executor.refused();
         Ok(())
     }

@@ -38,8 +38,10 @@ impl Entry {
     /// Reads the event, or says why it is refused.
     pub(super) fn read(self) -> Read {
         let Some(bytes) = self.event() else {
-            let refusal = Refusal::new(Reason::Malformed, "no_event_field")
-                .with("message", "the entry has no field `event`; add it with XADD … '*' event '{…}'");
+            let refusal = Refusal::new(Reason::Malformed, "no_event_field").with(
+                "message",
+                "the entry has no field `event`; add it with XADD … '*' event '{…}'",
+            );
             let fields = self.fields_as_json();
             return Read::Refused(refused(&self.id, fields.into_bytes(), None, &refusal));
         };
@@ -59,19 +61,25 @@ impl Entry {
     /// The refusal of an entry that has ended the daemon again and again.
     pub(super) fn poison(&self, deliveries: u64) -> NewRefused {
         let refusal = Refusal::new(Reason::Poison, "poison").with("deliveries", deliveries);
-        let bytes = self.event().map_or_else(|| self.fields_as_json().into_bytes(), <[u8]>::to_vec);
+        let bytes = self
+            .event()
+            .map_or_else(|| self.fields_as_json().into_bytes(), <[u8]>::to_vec);
         refused(&self.id, bytes, None, &refusal)
     }
 
     fn event(&self) -> Option<&[u8]> {
-        self.fields.iter().find(|(name, _)| name == b"event").map(|(_, value)| value.as_slice())
+        self.fields
+            .iter()
+            .find(|(name, _)| name == b"event")
+            .map(|(_, value)| value.as_slice())
     }
 
     fn fields_as_json(&self) -> String {
         let text = |bytes: &[u8]| serde_json::Value::from(String::from_utf8_lossy(bytes));
         let fields = self.fields.iter();
-        let object: serde_json::Map<_, _> =
-            fields.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), text(value))).collect();
+        let object: serde_json::Map<_, _> = fields
+            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), text(value)))
+            .collect();
         serde_json::Value::Object(object).to_string()
     }
 }
@@ -134,7 +142,10 @@ fn entries(list: &Value) -> Vec<Entry> {
         .filter_map(|entry| {
             let entry = items(entry);
             let id = String::from_utf8(bytes(entry.first()?)?.to_vec()).ok()?;
-            Some(Entry { id, fields: fields(entry.get(1)?) })
+            Some(Entry {
+                id,
+                fields: fields(entry.get(1)?),
+            })
         })
         .collect()
 }
@@ -143,7 +154,10 @@ fn fields(list: &Value) -> Vec<(Vec<u8>, Vec<u8>)> {
     let pair = |name: &Value, value: &Value| Some((bytes(name)?.to_vec(), bytes(value)?.to_vec()));
     match list {
         Value::Map(fields) => fields.iter().filter_map(|(name, value)| pair(name, value)).collect(),
-        list => items(list).chunks_exact(2).filter_map(|two| pair(&two[0], &two[1])).collect(),
+        list => items(list)
+            .chunks_exact(2)
+            .filter_map(|two| pair(&two[0], &two[1]))
+            .collect(),
     }
 }
 

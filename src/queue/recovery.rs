@@ -35,20 +35,20 @@ static CLAIM: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Deleting a consumer drops its pending entries, so that looking and deleting must be one step.
-static DELETE_IDLE_CONSUMER: LazyLock<Script> = LazyLock::new(|| {
+static DELETE_IDLE_CONSUMERS: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+        local deleted = 0
         for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
             local is = {}
             for i = 1, #consumer, 2 do is[consumer[i]] = consumer[i + 1] end
-            if is['name'] == ARGV[2] then
-                if is['pending'] > 0 or is['idle'] < tonumber(ARGV[3]) then return 0 end
-                redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-                return 1
+            if is['pending'] == 0 and is['idle'] >= tonumber(ARGV[2]) then
+                redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], is['name'])
+                deleted = deleted + 1
             end
         end
-        return 0
+        return deleted
         ",
     )
 });
@@ -133,12 +133,12 @@ pub async fn claim_idle(
     Ok(claimed)
 }
 
-/// Deletes a consumer if it holds no entry and has been idle for at least `idle`; tells whether it did.
-pub async fn delete_idle_consumer(redis: &Redis, stream: &str, consumer: &str, idle: Duration) -> Result<bool, Error> {
-    let mut script = DELETE_IDLE_CONSUMER.key(stream);
-    script.arg(GROUP).arg(consumer);
-    script.arg(millis(idle));
-    or_without_group(redis.script(&script).await, false)
+/// Deletes the consumers of `group` that hold no entry and have been idle for at least `idle`; tells how many. A living one
+/// among them loses nothing: it is there again with its next read.
+pub async fn delete_idle_consumers(redis: &Redis, stream: &str, group: &str, idle: Duration) -> Result<u64, Error> {
+    let mut script = DELETE_IDLE_CONSUMERS.key(stream);
+    script.arg(group).arg(millis(idle));
+    or_without_group(redis.script(&script).await, 0)
 }
 
 /// Without stream or group, nobody holds anything.

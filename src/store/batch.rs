@@ -116,7 +116,10 @@ impl Batch<'_> {
         let keys = self.good(|item| item.job.as_ref().map(|job| json!({"id": job.id})));
         let mut runs: HashMap<String, (i64, String)> = HashMap::new();
         for row in self.query(&self.statements.lock_jobs, &keys).await? {
-            runs.insert(row.try_get("", "id")?, (row.try_get("", "run_no")?, row.try_get("", "state")?));
+            runs.insert(
+                row.try_get("", "id")?,
+                (row.try_get("", "run_no")?, row.try_get("", "state")?),
+            );
         }
         self.stale_if(Guard::Job, |item| {
             item.job.as_ref().is_some_and(|job| {

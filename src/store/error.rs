@@ -3,7 +3,7 @@
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 /// An error of the database.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached, or is busy for long. Wait and try again; nothing was lost.
     #[error("the database is not available: {0}")]
@@ -44,13 +44,38 @@ impl From<DbErr> for StoreError {
     }
 }
 
+/// Unique indexes whose rows the guards of a transition look for: to break one is to have been overtaken between the look
+/// and the write, and the next look tells by whom.
+const GUARDED: [&str; 3] = ["registrations_pkey", "timeline_pkey", "inbox_applied"];
+
+/// Whether this is SQLite's code for a lock held by others, or for trouble with the disk. Extended codes have more in
+/// their higher bytes.
+fn is_sqlite_outage(code: &str) -> bool {
+    const BUSY: u32 = 5;
+    const LOCKED: u32 = 6;
+    const READ_ONLY: u32 = 8;
+    const IO: u32 = 10;
+    const FULL: u32 = 13;
+    const CANNOT_OPEN: u32 = 14;
+    // The codes of PostgreSQL have five characters, and some of them are digits only.
+    code.len() < 5
+        && code
+            .parse::<u32>()
+            .is_ok_and(|code| [BUSY, LOCKED, READ_ONLY, IO, FULL, CANNOT_OPEN].contains(&(code & 0xff)))
+}
+
 fn sort(error: &sqlx::Error, message: String) -> StoreError {
     match error {
         sqlx::Error::Database(database) => match database.code().as_deref() {
             // PostgreSQL: serialization failure, deadlock.
             Some("40001" | "40P01") => StoreError::Conflict(message),
-            // SQLite: SQLITE_BUSY and SQLITE_LOCKED with their extended codes.
-            Some("5" | "6" | "261" | "262" | "517" | "773") => StoreError::Unavailable(message),
+            // PostgreSQL: somebody has written the same version, or applied the same event, since the guards were checked.
+            Some("23505") if database.constraint().is_some_and(|name| GUARDED.contains(&name)) => {
+                StoreError::Conflict(message)
+            }
+            // PostgreSQL: read-only, as a server is that another one has taken over from.
+            Some("25006") => StoreError::Unavailable(message),
+            Some(code) if is_sqlite_outage(code) => StoreError::Unavailable(message),
             // PostgreSQL: connection exceptions, insufficient resources, operator intervention (shutdown), system error.
             Some(code)
                 if ["08", "53", "57", "58"]

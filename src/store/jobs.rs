@@ -1,4 +1,7 @@
 //! Jobs: what is due, what is lost, what ended, and who runs what.
+//!
+//! Jobs are taken by a `MATERIALIZED` select: PostgreSQL might run a plain subselect once a row, and lock more than the
+//! limit. The limit stands in the text: planned for an unknown one, PostgreSQL counts on a tenth of all that are due.
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::job::JobKind;
@@ -58,12 +61,13 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn take_due(&self, now: DateTime<Utc>, limit: u64) -> Result<Vec<(JobKind, JobRef)>, StoreError> {
         let sql = format!(
-            "UPDATE jobs SET state = 'queued', run_no = run_no + 1, queued_ms = $1, daemon_id = NULL WHERE id IN \
-             (SELECT id FROM jobs WHERE state IN ('scheduled', 'retrying') AND run_at_ms <= $1 \
-             ORDER BY run_at_ms LIMIT $2{}) RETURNING id, kind, run_no",
+            "WITH taken AS MATERIALIZED (SELECT id FROM jobs WHERE state IN ('scheduled', 'retrying') \
+             AND run_at_ms <= $1 ORDER BY run_at_ms LIMIT {limit}{}) \
+             UPDATE jobs SET state = 'queued', run_no = run_no + 1, queued_ms = $1, daemon_id = NULL \
+             WHERE id IN (SELECT id FROM taken) RETURNING id, kind, run_no",
             for_update_skip_locked(self.backend())
         );
-        let values = [milliseconds(now).into(), limit.cast_signed().into()];
+        let values = [milliseconds(now).into()];
         references(&self.execute_returning(&sql, values).await?)
     }
 
@@ -80,16 +84,15 @@ impl Store {
         limit: u64,
     ) -> Result<Vec<(JobKind, JobRef)>, StoreError> {
         let sql = format!(
-            "UPDATE jobs SET queued_ms = $1 WHERE id IN \
-             (SELECT id FROM jobs WHERE kind = $2 AND state = 'queued' AND queued_ms < $3 \
-             ORDER BY queued_ms LIMIT $4{}) RETURNING id, kind, run_no",
+            "WITH taken AS MATERIALIZED (SELECT id FROM jobs WHERE kind = $2 AND state = 'queued' AND queued_ms < $3 \
+             ORDER BY queued_ms LIMIT {limit}{}) \
+             UPDATE jobs SET queued_ms = $1 WHERE id IN (SELECT id FROM taken) RETURNING id, kind, run_no",
             for_update_skip_locked(self.backend())
         );
         let values = [
             milliseconds(now).into(),
             kind.as_str().into(),
             milliseconds(before).into(),
-            limit.cast_signed().into(),
         ];
         references(&self.execute_returning(&sql, values).await?)
     }
@@ -119,19 +122,15 @@ impl Store {
         limit: u64,
     ) -> Result<u64, StoreError> {
         let sql = format!(
-            "UPDATE jobs SET crashes = crashes + 1, run_at_ms = $1, \
-             state = CASE WHEN crashes >= 2 THEN 'dead' ELSE 'retrying' END, \
-             error_class = 'poison', error = 'the daemon that ran it is gone' WHERE id IN \
-             (SELECT id FROM jobs WHERE state = 'running' AND started_ms < $2 AND daemon_id NOT IN \
+            "WITH taken AS MATERIALIZED (SELECT id FROM jobs WHERE state = 'running' AND started_ms < $2 \
+             AND daemon_id NOT IN \
              (SELECT d.id FROM daemons d WHERE d.stopped_ms IS NULL AND d.heartbeat_ms >= $2) \
-             LIMIT $3{})",
+             LIMIT {limit}{}) \
+             UPDATE jobs SET state = 'retrying', run_at_ms = $1, crashes = crashes + 1 \
+             WHERE id IN (SELECT id FROM taken)",
             for_update_skip_locked(self.backend())
         );
-        let values = [
-            milliseconds(now).into(),
-            milliseconds(silent_since).into(),
-            limit.cast_signed().into(),
-        ];
+        let values = [milliseconds(now).into(), milliseconds(silent_since).into()];
         self.execute(&sql, values).await
     }
 }

@@ -43,6 +43,15 @@ pub(super) fn rows(backend: DbBackend, columns: &[Column]) -> String {
     }
 }
 
+/// Texts are locked in the order of their bytes, whatever the database's language: everybody who locks these rows must take
+/// the same order.
+pub(super) const fn byte_order(backend: DbBackend, column: Column) -> &'static str {
+    match (backend, column) {
+        (DbBackend::Postgres, Column::Text(_)) => " COLLATE \"C\"",
+        _ => "",
+    }
+}
+
 /// Locks the rows of table `alias` that a select returns until the transaction ends. SQLite has one writer anyway.
 pub(super) const fn for_update(backend: DbBackend) -> &'static str {
     match backend {

@@ -4,7 +4,7 @@ use sea_orm::DbBackend;
 
 use super::sql::{
     Column::{self, Boolean, Integer, Text},
-    for_update, rows,
+    byte_order, for_update, rows,
 };
 
 /// The statements of a batch, spelled once for a database.
@@ -48,10 +48,12 @@ const REGISTRATION: [Column; 8] = [
 impl Statements {
     #[expect(clippy::too_many_lines, reason = "one statement after the other")]
     pub(super) fn new(backend: DbBackend) -> Self {
-        let lock = |table: &str, key: &str, columns: &str, kind: Column| {
+        let lock = |table: &str, columns: &str, key: Column| {
+            let name = key.name();
             format!(
-                "SELECT {columns} FROM {table} t WHERE t.{key} IN (SELECT r.{key} FROM {}) ORDER BY t.{key}{}",
-                rows(backend, &[kind]),
+                "SELECT {columns} FROM {table} t WHERE t.{name} IN (SELECT r.{name} FROM {}) ORDER BY t.{name}{}{}",
+                rows(backend, &[key]),
+                byte_order(backend, key),
                 for_update(backend)
             )
         };
@@ -67,15 +69,15 @@ impl Statements {
         };
         Self {
             backend,
-            lock_registrations: lock("registrations", "id", "t.id, t.version", Text("id")),
+            lock_registrations: lock("registrations", "t.id, t.version", Text("id")),
             find_tokens: format!(
                 "SELECT t.registration_id, t.version, t.token FROM timeline t JOIN {} \
                  ON t.registration_id = r.id AND t.version = r.version",
                 rows(backend, &[Text("id"), Integer("version")])
             ),
-            lock_trees: lock("organization_roots", "id", "t.id, t.epoch", Text("id")),
-            lock_jobs: lock("jobs", "id", "t.id, t.run_no, t.state", Text("id")),
-            lock_inbox: lock("inbox", "seq", "t.seq, t.state", Integer("seq")),
+            lock_trees: lock("organization_roots", "t.id, t.epoch", Text("id")),
+            lock_jobs: lock("jobs", "t.id, t.run_no, t.state", Text("id")),
+            lock_inbox: lock("inbox", "t.seq, t.state", Integer("seq")),
             find_applied: format!(
                 "SELECT t.source, t.event_id FROM inbox t JOIN {} \
                  ON t.source = r.source AND t.event_id = r.event_id WHERE t.state = 'applied'",

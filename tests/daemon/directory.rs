@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use enrolld::directory::{ImportError, ImportSummary, export, import};
 use enrolld_migrations::Migrator;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database as Orm, DatabaseConnection, Statement};
-use sea_orm_migration::MigratorTrait as _;
+use enrolld_migrations::MigratorTrait as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

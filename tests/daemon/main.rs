@@ -11,4 +11,5 @@ mod life;
 mod ordering;
 mod refused;
 mod steps;
+mod store;
 mod wrong_data;

@@ -24,12 +24,19 @@ pub(crate) struct PostgresServer {
     run_as: Option<RunAs>,
     folder: TempDir,
     port: u16,
+    /// Settings besides those of every test; the last of a name holds.
+    settings: &'static [&'static str],
     process: Option<ChildProcess>,
 }
 
 impl PostgresServer {
     /// Starts a server on a copy of the template cluster, and returns once it accepts connections.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`PostgresServer::start`], with `settings` (`name=value`) that hold against the usual ones.
+    pub(crate) fn start_with(settings: &'static [&'static str]) -> Self {
         let bin = bin_folder();
         let run_as = unprivileged_user();
         let folder = owned_folder(run_as);
@@ -40,6 +47,7 @@ impl PostgresServer {
             run_as,
             folder,
             port: 0,
+            settings,
             process: None,
         };
         for _ in 0..START_ATTEMPTS {
@@ -110,7 +118,10 @@ impl PostgresServer {
             "max_connections=50",
             "fsync=off",
             "full_page_writes=off",
-        ] {
+        ]
+        .iter()
+        .chain(self.settings)
+        {
             command.args(["-c", setting]);
         }
         command

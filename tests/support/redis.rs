@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::child::{ChildProcess, PATIENCE, free_port, guarded_command};
@@ -58,6 +59,16 @@ impl RedisServer {
             "redis-server does not start again; its log:\n{}",
             self.log()
         );
+    }
+
+    /// Stops the process in its tracks (`SIGSTOP`): connections stay, and nothing is answered.
+    pub(crate) fn stall(&mut self) {
+        self.process.as_mut().expect("a running server").signal(Signal::STOP);
+    }
+
+    /// Lets a stalled server go on.
+    pub(crate) fn go_on(&mut self) {
+        self.process.as_mut().expect("a running server").signal(Signal::CONT);
     }
 
     fn log(&self) -> String {

@@ -107,11 +107,11 @@ fn dutch(state: &State) -> (&'static str, &'static str) {
         ),
         State::AwaitingConfirmation => (
             "Bevestig uw aanvraag",
-            "Uw bedrijf heeft een gedelegeerd beheerder: {da}. Er is nog niets verstuurd. Bevestig, en uw aanvraag gaat naar deze persoon; of ga terug en probeer een ander contract en serienummer.",
+            "Uw bedrijf heeft een Delegated Administrator: {da}. Er is nog niets verstuurd. Bevestig, en uw aanvraag gaat naar deze persoon; of ga terug en probeer een ander contract en serienummer.",
         ),
         State::AwaitingOrganization => (
             "Kies uw organisatie",
-            "Uw bedrijf heeft nog geen gedelegeerd beheerder; u kunt het worden. Kies de organisatie die uw bevoegdheid het best weergeeft: de eerste heeft volledige bevoegdheid, de laatste de minste. Beheert iemand anders de toegang voor uw bedrijf, trek dan terug en laat die persoon zich registreren.",
+            "Uw bedrijf heeft nog geen Delegated Administrator (de persoon die de gebruikers van een bedrijf beheert); u kunt het worden. Kies de organisatie die uw bevoegdheid het best weergeeft: de eerste heeft volledige bevoegdheid, de laatste de minste. Beheert iemand anders de toegang voor uw bedrijf, trek dan terug en laat die persoon zich registreren.",
         ),
         State::AwaitingEmail { .. } => (
             "Bevestig uw e-mailadres",
@@ -134,8 +134,8 @@ fn dutch(state: &State) -> (&'static str, &'static str) {
             "Uw toegang is verleend. Het kan tot 24 uur duren voordat die overal actief is.",
         ),
         State::Active { granted } if granted.appointed => (
-            "U bent nu gedelegeerd beheerder",
-            "De registratie is voltooid. U beheert de gebruikers van uw organisatie en bent er klantbeheerder (Customer Administrator). Toegang tot het portaal kan tot 24 uur duren.",
+            "U bent nu Delegated Administrator",
+            "De registratie is voltooid. U beheert de gebruikers van uw organisatie en bent er Customer Administrator. Toegang tot het portaal kan tot 24 uur duren.",
         ),
         State::Active { .. } => (
             "Uw toegang is goedgekeurd",
@@ -143,7 +143,7 @@ fn dutch(state: &State) -> (&'static str, &'static str) {
         ),
         State::Denied { .. } => (
             "Uw aanvraag is afgewezen",
-            "Uw gedelegeerd beheerder heeft uw aanvraag afgewezen. Met vragen kunt u bij deze persoon terecht.",
+            "Uw Delegated Administrator heeft uw aanvraag afgewezen. Met vragen kunt u bij deze persoon terecht.",
         ),
         State::Rejected { .. } => (
             "Uw registratie is afgewezen",

@@ -1,5 +1,7 @@
 //! Directory files, sound and wrong, in and out.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
 use serde_json::{Value, json};
 
 use super::{DEMO, Fixture, account, moment, organization};
@@ -18,7 +20,7 @@ for_each_database!(
     many_records_take_several_statements,
 );
 
-fn defaults(mut record: Value, defaults: Value) -> Value {
+fn defaults(mut record: Value, defaults: &Value) -> Value {
     for (field, value) in defaults.as_object().unwrap() {
         record.as_object_mut().unwrap().entry(field).or_insert(value.clone());
     }
@@ -103,16 +105,16 @@ async fn a_record_replaces_the_stored_one_whole(database: Database) {
         records.clone().find(|record| record[key] == id).unwrap().clone()
     };
     let organization_defaults = json!({"address": [], "parent_id": null, "email_domains": [], "flagged": false});
-    let expected = defaults(short["organizations"][0].clone(), organization_defaults);
+    let expected = defaults(short["organizations"][0].clone(), &organization_defaults);
     assert_eq!(record("organizations", "id", "acme"), expected);
     let account_defaults = json!({"email": null, "locale": "en", "flagged": false, "contracts": []});
     for account in short["accounts"].as_array().unwrap() {
-        let expected = defaults(account.clone(), account_defaults.clone());
+        let expected = defaults(account.clone(), &account_defaults);
         assert_eq!(record("accounts", "id", account["id"].as_str().unwrap()), expected);
     }
     let expected = defaults(
         short["contracts"][0].clone(),
-        json!({"ends_on": null, "flagged": false}),
+        &json!({"ends_on": null, "flagged": false}),
     );
     assert_eq!(record("contracts", "number", "93988396"), expected);
     assert_eq!(exported["devices"].as_array().unwrap().len(), 3);

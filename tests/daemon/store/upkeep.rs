@@ -1,0 +1,59 @@
+//! What goes out, and what is kept once for all daemons.
+
+use super::*;
+
+crate::support::for_each_database!(
+    notices_go_out_in_order_and_are_deleted,
+    one_link_key_is_made,
+    a_database_answers
+);
+
+async fn notices_go_out_in_order_and_are_deleted(database: Database) {
+    let (_server, store) = open(database).await;
+    for number in 1..=4 {
+        let both = vec![version("reg-1", number), version("reg-2", number)];
+        commit_all(&store, both).await;
+    }
+    let notices = store.notices(100).await.expect("the database answers");
+    assert_eq!(notices.len(), 8);
+    assert!(notices.is_sorted_by_key(|notice| notice.seq));
+    for id in ["reg-1", "reg-2"] {
+        let of_one: Vec<_> = notices.iter().filter(|notice| notice.registration_id == id).collect();
+        assert_eq!(
+            of_one.iter().map(|notice| notice.version).collect::<Vec<_>>(),
+            [1, 2, 3, 4]
+        );
+        assert_eq!(of_one[3].body, format!("{{\"id\":\"{id}:4\"}}"));
+    }
+    let sent: Vec<_> = notices[..5].iter().map(|notice| notice.seq).collect();
+    store.delete_notices(&sent).await.expect("the database answers");
+    store.delete_notices(&sent).await.expect("twice does no harm");
+    store.delete_notices(&[]).await.expect("nothing is nothing");
+    assert_eq!(store.notices(100).await.expect("the database answers"), notices[5..]);
+    assert_eq!(store.notices(1).await.expect("the database answers"), notices[5..6]);
+    // A number is not given twice, not even after the newest was deleted.
+    let rest: Vec<_> = notices.iter().map(|notice| notice.seq).collect();
+    store.delete_notices(&rest).await.expect("the database answers");
+    applied(&store, version("reg-1", 5)).await;
+    assert!(store.notices(1).await.expect("the database answers")[0].seq > rest[7]);
+}
+
+async fn one_link_key_is_made(database: Database) {
+    let (server, store) = open(database).await;
+    let other = open_again(&server).await;
+    let (one, two) = tokio::join!(store.link_key("one", at(1)), other.link_key("two", at(1)));
+    let key = one.expect("the database answers");
+    assert_eq!(key, two.expect("the database answers"));
+    assert!(["one", "two"].contains(&key.as_str()));
+    assert_eq!(store.link_key("three", at(2)).await.expect("the database answers"), key);
+}
+
+async fn a_database_answers(database: Database) {
+    let (server, store) = open(database).await;
+    store.ping().await.expect("it is there");
+    if let DatabaseServer::Postgres(mut postgres) = server {
+        postgres.stop();
+        let error = store.ping().await.expect_err("it is away");
+        assert!(error.is_temporary(), "{error:?}");
+    }
+}
