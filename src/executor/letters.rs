@@ -1,6 +1,7 @@
 //! What a mail tells, from the registration as it is when the mail is rendered.
 
 use enrolld_jobs::{
+    da_routing::first_reachable,
     directory::{Account, Administrator},
     effect::{Mail, MailKind},
     ports::Directory as _,
@@ -25,7 +26,7 @@ impl Parts {
         locale: Locale,
     ) -> Result<MailContext, Trouble> {
         let state = &registration.state;
-        let administrator = self.administrator(registration).await?;
+        let administrator = self.administrator(mail.kind, registration).await?;
         Ok(MailContext {
             registration_id: registration.id.to_string(),
             recipient_name: reader.map(|account| account.name.clone()),
@@ -81,9 +82,13 @@ impl Parts {
         }))
     }
 
-    /// The DA whom the mail speaks of: the one asked, or the one who decided.
-    async fn administrator(&self, registration: &Registration) -> Result<Option<Administrator>, Trouble> {
-        if let State::Denied { by, .. } = &registration.state {
+    /// The DA whom the mail speaks of: the one who denied, else the one asked.
+    async fn administrator(
+        &self,
+        kind: MailKind,
+        registration: &Registration,
+    ) -> Result<Option<Administrator>, Trouble> {
+        if let (MailKind::AccessDenied, State::Denied { by, .. }) = (kind, &registration.state) {
             if let Some(da) = registration.administrators.iter().find(|da| da.account_id == *by) {
                 return Ok(Some(da.clone()));
             }
@@ -101,7 +106,11 @@ impl Parts {
                 address: Vec::new(),
             }));
         }
-        Ok(registration.delegated_administrator().cloned())
+        // A mail may be late, and the decision made meanwhile: the one asked was the first who could be reached.
+        let asked = registration
+            .delegated_administrator()
+            .or_else(|| first_reachable(&registration.administrators, &registration.account_id));
+        Ok(asked.cloned())
     }
 }
 

@@ -27,10 +27,9 @@ fn busy(database: Database) -> Builder {
     TestDaemon::builder(database)
         .directory(&companies(COMPANIES, 1, true))
         .setting("heartbeat.every", "200ms")
-        .setting("heartbeat.dead_after", "1s")
+        .setting("heartbeat.dead_after", "2s")
 }
 
-/// All events of every road at once; what is added too early is refused, so the confirmations come when they may.
 async fn submit_all(daemon: &TestDaemon) {
     let submitted: Vec<_> = (0..COMPANIES).map(|n| submitted_at(&name(n), n, "a")).collect();
     daemon.send_all(&submitted).await;

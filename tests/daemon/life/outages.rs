@@ -12,6 +12,8 @@ use crate::support::events;
 
 crate::support::for_each_database!(
     redis_may_be_emptied_while_registrations_wait,
+    while_redis_stalls_work_waits,
+    a_mail_that_is_late_tells_what_was_decided_on,
     while_the_mail_server_is_away_mail_waits_and_is_sent_once,
     a_mail_refused_for_good_is_dead_and_the_registration_goes_on,
 );
@@ -20,22 +22,29 @@ crate::support::for_each_database!(
 const AUDIT_PATIENCE: Duration = Duration::from_secs(50);
 
 async fn redis_may_be_emptied_while_registrations_wait(database: Database) {
-    const COMPANIES: usize = 20;
+    const COMPANIES: usize = 60;
+    // One at a time, so that the others surely wait.
     let mut daemon = TestDaemon::builder(database)
         .directory(&companies(COMPANIES, 1, false))
+        .setting("workers.verification.concurrency", 1)
         .start()
         .await;
     let name = |n: usize| format!("reg-{n}");
     let submitted: Vec<_> = (0..COMPANIES).map(|n| submitted_at(&name(n), n, "a")).collect();
     daemon.send_all(&submitted).await;
-    // Taken in, and not all through: jobs are in the streams, queued, or just coming.
-    daemon
-        .wait_view(&name(0), "known", |_| true)
-        .await;
-    while daemon.count("inbox").await < COMPANIES {
+    // As soon as jobs wait in the stream.
+    let start = Instant::now();
+    loop {
+        daemon.stall();
+        if daemon.count("jobs WHERE state = 'queued'").await > 5 && daemon.intake_backlog().await == (0, 0) {
+            break;
+        }
+        daemon.go_on();
+        assert!(start.elapsed() < Duration::from_secs(20), "jobs never wait");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     flush(&daemon).await;
+    daemon.go_on();
     // With consumer groups, leases and all gone, new ones are taken in at once.
     daemon.send(&submitted_at("reg-new", 0, "a")).await;
     daemon.wait_state("reg-new", "awaiting_organization").await;
@@ -59,6 +68,30 @@ async fn redis_may_be_emptied_while_registrations_wait(database: Database) {
     daemon.wait_state("reg-new", "active").await;
     daemon.wait_kind("welcome", "reg-new", 1).await;
     assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
+    assert!(daemon.log().contains("were not in their stream"), "the audit has found what was lost");
+}
+
+async fn while_redis_stalls_work_waits(database: Database) {
+    const COMPANIES: usize = 20;
+    let mut daemon = TestDaemon::builder(database)
+        .directory(&companies(COMPANIES, 1, false))
+        .start()
+        .await;
+    let name = |n: usize| format!("reg-{n}");
+    let submitted: Vec<_> = (0..COMPANIES).map(|n| submitted_at(&name(n), n, "a")).collect();
+    daemon.send_all(&submitted).await;
+    daemon.redis.stall();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    daemon.redis.go_on();
+    for n in 0..COMPANIES {
+        daemon
+            .wait_view_for(AUDIT_PATIENCE, &name(n), "at its choice", |view| {
+                view["state"] == "awaiting_organization"
+            })
+            .await;
+    }
+    assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
+    assert_eq!(daemon.intake_backlog().await, (0, 0));
 }
 
 async fn flush(daemon: &TestDaemon) {
@@ -94,6 +127,21 @@ async fn while_the_mail_server_is_away_mail_waits_and_is_sent_once(database: Dat
         daemon.wait_kind(kind, "reg-1", 1).await;
     }
     assert_eq!(daemon.mails().len(), 4, "each once");
+}
+
+async fn a_mail_that_is_late_tells_what_was_decided_on(database: Database) {
+    let mut daemon = TestDaemon::builder(database).smtp().start().await;
+    daemon.smtp.as_mut().expect("the builder was told so").stop();
+    confirm(&daemon, "reg-1", JOINER).await;
+    daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
+    daemon.wait_state("reg-1", "active").await;
+    wait_job(&daemon, "notification", |job| job["state"] == "retrying").await;
+    daemon.smtp.as_mut().expect("the builder was told so").restart();
+    let notice = first(daemon.wait_kind("access_request_notice", "reg-1", 1).await);
+    assert!(notice.text.contains("Bea Boss"), "who was asked: {}", notice.text);
+    daemon.wait_kind("access_approved", "reg-1", 1).await;
+    // Nobody is asked for a decision that was made (D23).
+    assert_eq!(daemon.kinds_about("reg-1"), ["access_approved", "access_request_notice"]);
 }
 
 async fn a_mail_refused_for_good_is_dead_and_the_registration_goes_on(database: Database) {
