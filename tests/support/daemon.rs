@@ -218,6 +218,16 @@ impl TestDaemon {
         self.process.take().expect("the daemon runs").kill();
     }
 
+    /// Stops it in its tracks (`SIGSTOP`), until [`TestDaemon::go_on`].
+    pub(crate) fn stall(&mut self) {
+        self.process.as_mut().expect("the daemon runs").signal(Signal::STOP);
+    }
+
+    /// Lets a stalled daemon go on.
+    pub(crate) fn go_on(&mut self) {
+        self.process.as_mut().expect("the daemon runs").signal(Signal::CONT);
+    }
+
     /// Starts it again on the same database, Redis and folder; SIGTERM first if it runs.
     pub(crate) async fn restart(&mut self) {
         if self.process.is_some() {
