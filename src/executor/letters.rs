@@ -1,9 +1,9 @@
 //! What a mail tells, from the registration as it is when the mail is rendered.
 
 use enrolld_jobs::{
-    da_routing::first_reachable,
     directory::{Account, Administrator},
     effect::{Mail, MailKind},
+    notification::administrator_asked,
     ports::Directory as _,
     registration::{Registration, State},
     values::Locale,
@@ -106,11 +106,7 @@ impl Parts {
                 address: Vec::new(),
             }));
         }
-        // A mail may be late, and the decision made meanwhile: the one asked was the first who could be reached.
-        let asked = registration
-            .delegated_administrator()
-            .or_else(|| first_reachable(&registration.administrators, &registration.account_id));
-        Ok(asked.cloned())
+        Ok(administrator_asked(registration).cloned())
     }
 }
 

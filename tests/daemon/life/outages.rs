@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::steps::{JOINER, NEWBIE, confirm, first, press, select};
+use crate::steps::{Applicant, JOINER, NEWBIE, confirm, first, press, select};
 use crate::support::companies::{companies, submitted_at};
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
@@ -131,17 +131,42 @@ async fn while_the_mail_server_is_away_mail_waits_and_is_sent_once(database: Dat
 
 async fn a_mail_that_is_late_tells_what_was_decided_on(database: Database) {
     let mut daemon = TestDaemon::builder(database).smtp().start().await;
+    daemon.import(&json!({"accounts": [{"id": "other", "name": "Mx Other", "email": "other@globex.example",
+        "status": "active", "locale": "en", "flagged": false, "contracts": ["10000001"]}]}));
     daemon.smtp.as_mut().expect("the builder was told so").stop();
     confirm(&daemon, "reg-1", JOINER).await;
     daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
     daemon.wait_state("reg-1", "active").await;
+    // Another is granted too late, and begins anew with something else (D21, R28).
+    let other = Applicant {
+        account: "other",
+        ..JOINER
+    };
+    confirm(&daemon, "reg-2", other).await;
+    daemon.import(&json!({"contracts": [{"number": "10000001", "type": "solution_support", "status": "active",
+        "ends_on": "2020-12-31", "organization_id": "globex-west", "flagged": false}]}));
+    daemon.send(&events::da_granted("reg-2", "boss", "customer_user")).await;
+    daemon.wait_state("reg-2", "needs_correction").await;
+    daemon.send(&events::resubmitted("reg-2", "4711", "ABC")).await;
+    daemon
+        .wait_view("reg-2", "told of another contract", |view| {
+            view["field_errors"][0]["code"] == "contract_not_associated"
+        })
+        .await;
     wait_job(&daemon, "notification", |job| job["state"] == "retrying").await;
+
     daemon.smtp.as_mut().expect("the builder was told so").restart();
     let notice = first(daemon.wait_kind("access_request_notice", "reg-1", 1).await);
     assert!(notice.text.contains("Bea Boss"), "who was asked: {}", notice.text);
     daemon.wait_kind("access_approved", "reg-1", 1).await;
-    // Nobody is asked for a decision that was made (D23).
+    let correction = first(daemon.wait_kind("correction_needed", "reg-2", 1).await);
+    assert!(correction.text.contains("not associated"), "what is wrong now: {}", correction.text);
+    wait_job_count(&daemon, "retrying", 0).await;
+    // Nobody is asked for a decision that was made, or told of a request that is another by now (D23).
     assert_eq!(daemon.kinds_about("reg-1"), ["access_approved", "access_request_notice"]);
+    assert_eq!(daemon.kinds_about("reg-2"), ["correction_needed"]);
+    assert_eq!(daemon.count("jobs WHERE state NOT IN ('succeeded', 'cancelled')").await, 0);
+    assert_eq!(daemon.count("mails WHERE state = 'waiting'").await, 0, "each is sent or skipped");
 }
 
 async fn a_mail_refused_for_good_is_dead_and_the_registration_goes_on(database: Database) {
