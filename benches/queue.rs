@@ -8,6 +8,7 @@
 #[expect(dead_code, reason = "other tests need more of it")]
 mod child;
 #[path = "../tests/support/redis.rs"]
+#[expect(dead_code, reason = "nothing is killed here")]
 mod redis_server;
 
 use std::{

@@ -78,6 +78,7 @@ pub struct Daemon {
     committed: Arc<Notify>,
     http: TcpListener,
     public_http: Option<TcpListener>,
+    http_address: SocketAddr,
 }
 
 impl Daemon {
@@ -134,7 +135,8 @@ impl Daemon {
             Some(address) => Some(listen("http.public_bind", address).await?),
             None => None,
         };
-        publish_address(&settings.data_dir, http.local_addr()?)?;
+        let http_address = http.local_addr()?;
+        publish_address(&settings.data_dir, http_address)?;
         store.heartbeat(&identity, environment.now()).await?;
         Ok(Self {
             settings,
@@ -148,6 +150,7 @@ impl Daemon {
             committed,
             http,
             public_http,
+            http_address,
         })
     }
 
@@ -161,12 +164,9 @@ impl Daemon {
         &self.redis
     }
 
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// When the listener is gone.
-    pub fn http_address(&self) -> std::io::Result<SocketAddr> {
-        self.http.local_addr()
+    /// Where it listens (`http.bind`).
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
     }
 
     /// Works until `stop`, then drains: it takes no more work, finishes what runs within `shutdown.grace`, and brings out what is
@@ -182,7 +182,9 @@ impl Daemon {
             executor,
             dispatched,
             committed,
-            ..
+            http,
+            public_http,
+            http_address,
         } = self;
         let prefix = settings.redis.prefix.clone();
         // Cancelled once the workers are through: what they commit still has to be brought on its way.
@@ -236,14 +238,19 @@ impl Daemon {
         });
         services.spawn(intake.run(stop.clone()));
 
-        let state = http::HttpState::new(executor.clone(), redis.clone(), &settings, &self.http, stop.clone());
-        for (listener, router) in http::routers(state, self.http, self.public_http) {
-            let stop = stop.clone();
-            services.spawn(async move {
-                if let Err(error) = http::serve(listener, router, stop).await {
-                    tracing::error!(%error, "HTTP has ended");
-                }
-            });
+        let ready = http::ReadinessFlag::default();
+        let state = http::HttpState {
+            executor: executor.clone(),
+            redis: redis.clone(),
+            prefix,
+            settings: settings.http.clone(),
+            bound: http_address,
+            portal: Portal::from(&settings.portal),
+            ready: ready.clone(),
+        };
+        services.spawn(listen_to(http, http::private_router(state.clone()), stop.clone()));
+        if let Some(listener) = public_http {
+            services.spawn(listen_to(listener, http::public_router(state), stop.clone()));
         }
 
         let workers = tokio::spawn(work(
@@ -254,10 +261,12 @@ impl Daemon {
             stop.clone(),
         ));
         tracing::info!(daemon = identity.id, version = env!("CARGO_PKG_VERSION"), "ready");
+        ready.serving();
         notify(&[sd_notify::NotifyState::Ready]);
 
         stop.cancelled().await;
         tracing::info!(grace = ?settings.shutdown.grace, "stopping: finishing what runs");
+        ready.draining();
         notify(&[sd_notify::NotifyState::Stopping]);
         let in_time = tokio::time::timeout(settings.shutdown.grace, async {
             let _ = workers.await;
@@ -325,6 +334,12 @@ async fn work(settings: Settings, redis: Redis, daemon_id: String, executor: Exe
     };
     if let Err(error) = monitor.run_with_signal(told).await {
         tracing::error!(%error, "the workers have ended");
+    }
+}
+
+async fn listen_to(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
+    if let Err(error) = http::serve(listener, router, stop).await {
+        tracing::error!(%error, "HTTP has ended");
     }
 }
 

@@ -1,28 +1,93 @@
-//! stub
-use axum::{Router, routing::{get,post}, extract::{Path, State, Form}, http::StatusCode, Json};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use crate::{executor::*, queue::Redis, settings::Settings};
-use enrolld_jobs::{values::*, view::*, event::Event};
-#[derive(Clone)] #[allow(missing_docs)]
-pub struct HttpState{ e: Executor}
-#[allow(missing_docs)]
-impl HttpState { pub fn new(e: Executor, _r: Redis, _s: &Settings, _l: &TcpListener, _stop: CancellationToken) -> Self { Self{e} } }
-#[allow(missing_docs)]
-pub fn routers(s: HttpState, a: TcpListener, _b: Option<TcpListener>) -> Vec<(TcpListener, Router)> {
-  let r = Router::new().route("/readyz", get(|| async {"ok"})).route("/v1/registrations/{id}", get(view)).route("/verify/{token}", post(verify)).with_state(s);
-  vec![(a,r)] }
-async fn view(State(s): State<HttpState>, Path(id): Path<String>) -> Result<Json<RegistrationView>, StatusCode> {
-  let id = RegistrationId::new(id).map_err(|_| StatusCode::BAD_REQUEST)?;
-  let r = s.e.store().registration(&id).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?.ok_or(StatusCode::NOT_FOUND)?;
-  let t = s.e.store().timelines(&[&id]).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-  Ok(Json(RegistrationView::new(&r, t.into_iter().map(|x| x.1).collect())))
+//! HTTP: health, the API and the pages that mails link to (contract, section 6).
+//!
+//! - [`private_router`] has everything, and belongs on `http.bind`; [`public_router`] has the link pages and `/healthz`, and
+//!   belongs on `http.public_bind`. While that is set, the link pages are there only.
+//! - A link's token is a credential: logs show the template of a path (`/verify/{token}`), never the path.
+//! - Everything is bounded: connections, their age, headers, bodies, and the time for a request.
+
+mod events;
+mod guard;
+mod health;
+mod observe;
+mod pages;
+mod problem;
+mod registrations;
+mod server;
+mod verify;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    http::StatusCode,
+    middleware,
+    routing::{get, post},
+};
+
+pub use health::ReadinessFlag;
+pub use server::serve;
+
+use self::problem::Problem;
+use crate::{executor::Executor, mail::Portal, queue::Redis, settings::HttpSettings};
+
+/// What the handlers stand on.
+#[derive(Debug, Clone)]
+pub struct HttpState {
+    /// Applies what link pages bring, and reads.
+    pub executor: Executor,
+    /// Takes events to the intake.
+    pub redis: Redis,
+    /// `redis.prefix`.
+    pub prefix: String,
+    /// `http`.
+    pub settings: HttpSettings,
+    /// Where the private listener is bound: its port is known only then when `http.bind` has port 0.
+    pub bound: SocketAddr,
+    /// Where pages lead to (R61).
+    pub portal: Portal,
+    /// What `/readyz` is told by the life cycle.
+    pub ready: ReadinessFlag,
 }
-async fn verify(State(s): State<HttpState>, Path(t): Path<String>) -> Result<String, StatusCode> {
-  let l = s.e.store().link_by_digest(&crate::links::digest(&t)).await.unwrap().ok_or(StatusCode::NOT_FOUND)?;
-  let id = RegistrationId::new(l.registration_id.as_str()).unwrap();
-  let r = s.e.apply(&id, &Event::EmailVerified{link: uuid::Uuid::parse_str(&l.id).ok()}, &Cause::Link).await.unwrap();
-  Ok(format!("{:?}", matches!(r, Applied::Changed(_))))
+
+/// Everything, for `http.bind`; without the link pages when they have a listener of their own (`http.public_bind`).
+pub fn private_router(state: HttpState) -> Router {
+    let has_public = state.settings.public_bind.is_some();
+    let mut router = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/v1/registrations", get(registrations::list))
+        .route("/v1/registrations/{id}", get(registrations::show))
+        .route("/v1/events", post(events::forward))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
+    if !has_public {
+        router = router.merge(link_pages());
+    }
+    finish(router, state)
 }
-#[allow(missing_docs)]
-pub async fn serve(l: TcpListener, r: Router, stop: CancellationToken) -> std::io::Result<()> { axum::serve(l, r).with_graceful_shutdown(async move {stop.cancelled().await}).await }
+
+/// The link pages and `/healthz`, for `http.public_bind`.
+pub fn public_router(state: HttpState) -> Router {
+    let router = link_pages()
+        .route("/healthz", get(health::alive))
+        .fallback(verify::unknown);
+    finish(router, state)
+}
+
+fn link_pages() -> Router<Arc<HttpState>> {
+    Router::new()
+        .route("/verify/{token}", get(verify::show).post(verify::confirm))
+        .route("/assets/page.css", get(pages::style_sheet))
+}
+
+fn finish(router: Router<Arc<HttpState>>, state: HttpState) -> Router {
+    router
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path does not take the method; see the header Allow",
+            )
+        })
+        .layer(observe::catch_panics())
+        .layer(middleware::from_fn(observe::observe))
+        .with_state(Arc::new(state))
+}

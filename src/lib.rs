@@ -1,13 +1,16 @@
 //! The daemon around the workflow of `enrolld-jobs`: adapters, queue, store and life cycle.
 
+pub mod cli;
 pub mod daemon;
+pub mod demo;
 pub mod directory;
 pub mod dispatcher;
 pub mod environment;
 pub mod executor;
-pub mod intake;
 pub mod http;
+pub mod intake;
 pub mod links;
+pub mod logging;
 pub mod mail;
 pub mod notices;
 pub mod private_redis;

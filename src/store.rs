@@ -86,7 +86,10 @@ impl Store {
         }
         // The lock lasts as long as its transaction, whatever becomes of this process.
         let lock = self.writer.begin().await?;
-        let take = Statement::from_string(DbBackend::Postgres, format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"));
+        let take = Statement::from_string(
+            DbBackend::Postgres,
+            format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"),
+        );
         lock.query_one_raw(take).await?;
         Migrator::up(&self.writer, None).await?;
         Ok(lock.commit().await?)

@@ -37,7 +37,7 @@ impl People {
         Ok(Self {
             redis: daemon.redis().clone(),
             http: reqwest::Client::new(),
-            base: format!("http://{}", daemon.http_address()?),
+            base: format!("http://{}", daemon.http_address()),
             mail_dir,
             sent: AtomicU32::new(0),
         })

@@ -8,7 +8,13 @@ use enrolld_jobs::job::JobKind;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::{Store, entities::job, error::StoreError, milliseconds, sql::for_update_skip_locked};
+use super::{
+    Store,
+    entities::job,
+    error::StoreError,
+    milliseconds,
+    sql::{for_update_skip_locked, indexed_by},
+};
 use crate::queue::JobRef;
 
 /// Which jobs are listed.
@@ -61,10 +67,11 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn take_due(&self, now: DateTime<Utc>, limit: u64) -> Result<Vec<(JobKind, JobRef)>, StoreError> {
         let sql = format!(
-            "WITH taken AS MATERIALIZED (SELECT id FROM jobs WHERE state IN ('scheduled', 'retrying') \
+            "WITH taken AS MATERIALIZED (SELECT id FROM jobs{} WHERE state IN ('scheduled', 'retrying') \
              AND run_at_ms <= $1 ORDER BY run_at_ms LIMIT {limit}{}) \
              UPDATE jobs SET state = 'queued', run_no = run_no + 1, queued_ms = $1, daemon_id = NULL \
              WHERE id IN (SELECT id FROM taken) RETURNING id, kind, run_no",
+            indexed_by(self.backend(), "jobs_due"),
             for_update_skip_locked(self.backend())
         );
         let values = [milliseconds(now).into()];
@@ -84,9 +91,10 @@ impl Store {
         limit: u64,
     ) -> Result<Vec<(JobKind, JobRef)>, StoreError> {
         let sql = format!(
-            "WITH taken AS MATERIALIZED (SELECT id FROM jobs WHERE kind = $2 AND state = 'queued' AND queued_ms < $3 \
+            "WITH taken AS MATERIALIZED (SELECT id FROM jobs{} WHERE kind = $2 AND state = 'queued' AND queued_ms < $3 \
              ORDER BY queued_ms LIMIT {limit}{}) \
              UPDATE jobs SET queued_ms = $1 WHERE id IN (SELECT id FROM taken) RETURNING id, kind, run_no",
+            indexed_by(self.backend(), "jobs_queued"),
             for_update_skip_locked(self.backend())
         );
         let values = [
@@ -122,12 +130,13 @@ impl Store {
         limit: u64,
     ) -> Result<u64, StoreError> {
         let sql = format!(
-            "WITH taken AS MATERIALIZED (SELECT id FROM jobs WHERE state = 'running' AND started_ms < $2 \
+            "WITH taken AS MATERIALIZED (SELECT id FROM jobs{} WHERE state = 'running' AND started_ms < $2 \
              AND daemon_id NOT IN \
              (SELECT d.id FROM daemons d WHERE d.stopped_ms IS NULL AND d.heartbeat_ms >= $2) \
              LIMIT {limit}{}) \
              UPDATE jobs SET state = 'retrying', run_at_ms = $1, crashes = crashes + 1 \
              WHERE id IN (SELECT id FROM taken)",
+            indexed_by(self.backend(), "jobs_running"),
             for_update_skip_locked(self.backend())
         );
         let values = [milliseconds(now).into(), milliseconds(silent_since).into()];

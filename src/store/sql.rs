@@ -67,3 +67,11 @@ pub(super) const fn for_update_skip_locked(backend: DbBackend) -> &'static str {
         _ => "",
     }
 }
+
+/// Makes SQLite, which keeps no statistics of its own accord, read a table by `index`. PostgreSQL finds it by itself.
+pub(super) fn indexed_by(backend: DbBackend, index: &str) -> String {
+    match backend {
+        DbBackend::Sqlite => format!(" INDEXED BY {index}"),
+        _ => String::new(),
+    }
+}

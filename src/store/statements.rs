@@ -118,10 +118,11 @@ impl Statements {
                  WHERE organization_roots.id IN (SELECT r.id FROM {})",
                 rows(backend, &[Text("id")])
             ),
+            // `|| ''` keeps both databases from starting at the index of states: nearly all jobs that wait are others'.
             cancel_jobs: format!(
                 "UPDATE jobs SET state = 'cancelled', finished_ms = r.at_ms, note = 'the registration has moved on' \
                  FROM {} WHERE jobs.registration_id = r.id AND jobs.step_bound AND jobs.step < r.step \
-                 AND jobs.state IN ('scheduled', 'queued', 'retrying')",
+                 AND jobs.state || '' IN ('scheduled', 'queued', 'retrying')",
                 rows(backend, &[Text("id"), Integer("step"), Integer("at_ms")])
             ),
             write_jobs: format!(

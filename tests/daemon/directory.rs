@@ -8,8 +8,8 @@ use std::{fs, path::PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 use enrolld::directory::{ImportError, ImportSummary, export, import};
 use enrolld_migrations::Migrator;
-use sea_orm::{ConnectOptions, ConnectionTrait, Database as Orm, DatabaseConnection, Statement};
 use enrolld_migrations::MigratorTrait as _;
+use sea_orm::{ConnectOptions, ConnectionTrait, Database as Orm, DatabaseConnection, Statement};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

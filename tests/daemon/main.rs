@@ -6,6 +6,7 @@ mod support;
 mod becoming_da;
 mod directory;
 mod harness;
+mod http;
 mod joining;
 mod life;
 mod ordering;

@@ -1,0 +1,182 @@
+//! The command line: one module a verb group (contract, section 5).
+//!
+//! Results go to standard output, everything else to standard error. Exit status: 0 done, 1 failed, 2 wrong usage. Whoever
+//! closes standard output early (`| head`) has what they wanted: that is no failure.
+
+mod config;
+mod database;
+mod directory;
+mod intake;
+mod jobs;
+mod listing;
+mod mails;
+mod migrate;
+mod moments;
+mod output;
+mod registrations;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use self::output::Closed;
+use crate::{
+    daemon, demo, logging,
+    settings::{Settings, environment},
+};
+
+/// How long what still runs in the background may take to end once the command is done.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// Carries registrations for a support portal from request to access
+///
+/// Requests come in on a Redis stream; the daemon verifies them, asks administrators or agents, gives access, and mails
+/// everybody concerned.
+#[derive(Debug, Parser)]
+#[command(
+    name = "enrolld",
+    version,
+    after_help = "Settings come from --config FILE, or else /etc/enrolld/enrolld.toml, and from
+the environment: ENROLLD__DATABASE__URL is database.url. `enrolld config show`
+lists them all.
+
+Exit status: 0 done, 1 failed, 2 wrong usage.
+
+Examples:
+  enrolld migrate && enrolld run --config enrolld.toml
+  enrolld registrations show reg-1"
+)]
+struct Cli {
+    /// Settings file [default: /etc/enrolld/enrolld.toml, if there is one]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Settings")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Walk every road through a real daemon in a folder of its own, and show what came of it
+    #[command(
+        after_help = "Needs a `redis-server` in PATH. Takes no settings: it makes its own, in the folder,
+and says at the end how to look further with them.
+
+Example:
+  enrolld demo --folder /tmp/enrolld-demo"
+    )]
+    Demo {
+        /// Where to put database, Redis and mails; emptied first if an earlier demo made it
+        #[arg(long, value_name = "DIR", default_value = "enrolld-demo")]
+        folder: PathBuf,
+    },
+    #[command(flatten)]
+    Settled(Command),
+}
+
+/// What takes settings.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon until SIGTERM or Ctrl-C
+    #[command(
+        after_help = "When stopped it takes no more work, finishes what runs within shutdown.grace,
+and ends. It logs to standard error. Run `enrolld migrate` once before, and
+after each upgrade.
+
+Example:
+  enrolld run --config /etc/enrolld/enrolld.toml"
+    )]
+    Run,
+    /// Make the database, or bring it to this release; safe to repeat
+    #[command(
+        after_help = "Also makes the key of the links in mails, unless security.link_key is set.
+
+Example:
+  enrolld migrate --config /etc/enrolld/enrolld.toml"
+    )]
+    Migrate,
+    /// Check or show the settings
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Send events as upstream does, and see which were refused
+    #[command(subcommand)]
+    Intake(intake::Command),
+    /// The embedded directory of accounts, contracts and organizations, in and out
+    #[command(subcommand)]
+    Directory(directory::Command),
+    /// See registrations
+    #[command(subcommand)]
+    Registrations(registrations::Command),
+    /// See jobs
+    #[command(subcommand)]
+    Jobs(jobs::Command),
+    /// See records of mails
+    #[command(subcommand)]
+    Mails(mails::Command),
+}
+
+/// The program: reads the command line, carries it out, and says how it went.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help_or_error) => {
+            // Nobody may be there to read it.
+            let _ = help_or_error.print();
+            return if help_or_error.use_stderr() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match start(cli) {
+        Err(error) if !error.is::<Closed>() => {
+            output::report(&error);
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<()> {
+    match cli.verb {
+        Verb::Demo { folder } => {
+            logging::init_for_command();
+            block_on(demo::run(&folder, &mut std::io::stdout().lock()))
+        }
+        Verb::Settled(command) => {
+            let settings = Settings::load(cli.config.as_deref(), environment())?;
+            match command {
+                Command::Run => logging::init(&settings.log),
+                _ => logging::init_for_command(),
+            }
+            block_on(carry_out(command, settings))
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("threads cannot be started")?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(END_WITHIN);
+    result
+}
+
+async fn carry_out(command: Command, settings: Settings) -> anyhow::Result<()> {
+    match command {
+        Command::Run => daemon::run(settings).await,
+        Command::Migrate => migrate::run(&settings).await,
+        Command::Config(command) => config::run(&command, &settings),
+        Command::Intake(command) => intake::run(command, &settings).await,
+        Command::Directory(command) => directory::run(command, &settings).await,
+        Command::Registrations(command) => registrations::run(command, &settings).await,
+        Command::Jobs(command) => jobs::run(command, &settings).await,
+        Command::Mails(command) => mails::run(command, &settings).await,
+    }
+}

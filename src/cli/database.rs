@@ -1,0 +1,48 @@
+//! The database, for commands that find it made and current.
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    settings::{DatabaseUrl, Settings},
+    store::Store,
+};
+
+/// Connections of one command.
+const CONNECTIONS: u32 = 2;
+
+/// Opens the database, made when it is missing.
+pub(super) async fn open_or_make(settings: &Settings) -> anyhow::Result<Store> {
+    let url = &settings.database.url;
+    Store::open(&url.connect_url(), CONNECTIONS)
+        .await
+        .with_context(|| format!("cannot open the database {url}; see that it runs and that database.url is right"))
+}
+
+/// Opens the database, which must be there and of this release's schema.
+pub(super) async fn open(settings: &Settings) -> anyhow::Result<Store> {
+    if let DatabaseUrl::Sqlite(path) = &settings.database.url
+        && !path.exists()
+    {
+        bail!(
+            "there is no database {}; make it with `enrolld migrate`, or name the right settings with --config",
+            path.display()
+        );
+    }
+    let store = open_or_make(settings).await?;
+    match missing_migrations(&store).await? {
+        0 => Ok(store),
+        missing => bail!(
+            "the database {} is not of this release: {missing} {} missing; run `enrolld migrate`",
+            settings.database.url,
+            if missing == 1 { "migration is" } else { "migrations are" }
+        ),
+    }
+}
+
+/// How many migrations the database lacks.
+pub(super) async fn missing_migrations(store: &Store) -> anyhow::Result<usize> {
+    store
+        .missing_migrations()
+        .await
+        .context("cannot tell whether the database is of this release")
+}

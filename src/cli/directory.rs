@@ -1,0 +1,123 @@
+//! `enrolld directory`: the embedded directory in and out.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+
+use super::{
+    database,
+    listing::Shown,
+    output::{self, Format, Screen, written},
+    table::{Column, table},
+};
+use crate::{
+    directory::{self, ExportError, ImportSummary},
+    environment::{Environment as _, System},
+    settings::Settings,
+    store::Store,
+};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Take in a directory file, all of it or nothing
+    #[command(
+        after_help = "A record replaces the stored one of the same id whole; administrators are only added.
+A running daemon sees the change at once.
+
+Examples:
+  enrolld directory import directory.json
+  enrolld directory import folder/          (accounts.csv, contracts.csv, …)"
+    )]
+    Import {
+        /// A JSON file, or a folder with CSV files
+        path: PathBuf,
+        /// How to show what was done.
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Write the directory as a JSON file that `import` takes
+    #[command(after_help = "Examples:
+  enrolld directory export > directory.json
+  enrolld directory export --output directory.json")]
+    Export {
+        /// File to write; `-` is standard output
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        output: PathBuf,
+    },
+}
+
+/// Carries the verb out.
+pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
+    let store = database::open(settings).await?;
+    match command {
+        Command::Import { path, shown } => {
+            let summary = directory::import(store.writer(), &path, System.now()).await?;
+            match shown.output {
+                Format::Json => output::json(&summary),
+                Format::Table => output::text(&summary_table(Screen::stdout(), &summary)),
+            }
+        }
+        Command::Export { output: file } if file == Path::new("-") => to_stdout(&store).await,
+        Command::Export { output: file } => to_file(&store, &file).await,
+    }
+}
+
+fn summary_table(screen: Screen, summary: &ImportSummary) -> String {
+    let columns = [
+        Column::new("RECORDS", 0),
+        Column::new("ADDED", 0).number(),
+        Column::new("REPLACED", 0).number(),
+        Column::new("UNCHANGED", 0).number(),
+    ];
+    let rows = summary.by_type().map(|(name, counts)| {
+        [
+            name.to_owned(),
+            counts.added.to_string(),
+            counts.changed.to_string(),
+            counts.unchanged.to_string(),
+        ]
+    });
+    table(screen, columns, rows)
+}
+
+async fn to_stdout(store: &Store) -> anyhow::Result<()> {
+    match directory::export(store.reader(), BufWriter::new(io::stdout())).await {
+        Err(ExportError::Write(error)) => written(Err(error)),
+        result => Ok(result?),
+    }
+}
+
+/// The file is there whole or not at all: it is written beside its place, and then moved there.
+async fn to_file(store: &Store, file: &Path) -> anyhow::Result<()> {
+    // Not a pipe or device: those stay what they are.
+    if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return Ok(directory::export(store.reader(), open(file)?).await?);
+    }
+    let beside = file.with_added_extension("partial");
+    let result = async {
+        let mut writer = open(&beside)?;
+        directory::export(store.reader(), &mut writer).await?;
+        writer.flush()?;
+        writer.get_ref().sync_all()?;
+        fs::rename(&beside, file)?;
+        Ok(())
+    };
+    result
+        .await
+        .inspect_err(|_: &anyhow::Error| drop(fs::remove_file(&beside)))
+        .with_context(|| {
+            format!(
+                "{} could not be written; what was there before is still there",
+                file.display()
+            )
+        })
+}
+
+fn open(file: &Path) -> anyhow::Result<BufWriter<File>> {
+    let opened = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(BufWriter::new(opened))
+}

@@ -1,0 +1,185 @@
+//! `enrolld jobs`.
+
+use anyhow::{Context as _, anyhow};
+use clap::{Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
+use enrolld_jobs::job::JobKind;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    database,
+    listing::{Listing, Shown},
+    moments::{exact_ms, relative_ms, rfc3339},
+    output::{self, Format, Screen},
+    table::{self, Column, table},
+};
+use crate::{
+    environment::{Environment as _, System},
+    settings::Settings,
+    store::{entities::job, jobs::Filter},
+};
+
+/// The states of jobs, in the order of their lives.
+const STATES: [&str; 8] = [
+    "scheduled",
+    "queued",
+    "running",
+    "succeeded",
+    "retrying",
+    "dead",
+    "cancelled",
+    "discarded",
+];
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List jobs, newest first
+    #[command(after_help = "Examples:
+  enrolld jobs list --state dead
+  enrolld jobs list --kind notification --registration reg-1 --output json")]
+    List {
+        /// Only those of this kind
+        #[arg(long, value_parser = kinds())]
+        kind: Option<JobKind>,
+        /// Only those in this state
+        #[arg(long, value_parser = PossibleValuesParser::new(STATES))]
+        state: Option<String>,
+        /// Only those of this registration
+        #[arg(long, value_name = "ID")]
+        registration: Option<String>,
+        /// How many, and in which form.
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Show a job: its runs, and its last error
+    #[command(after_help = "Example:
+  enrolld jobs show 6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90")]
+    Show {
+        /// The job's id
+        id: String,
+        /// In which form.
+        #[command(flatten)]
+        shown: Shown,
+    },
+}
+
+/// The kinds as names that clap lists and completes.
+fn kinds() -> impl clap::builder::TypedValueParser<Value = JobKind> {
+    let names = JobKind::ALL.iter().map(|kind| kind.as_str());
+    PossibleValuesParser::new(names).try_map(|name| JobKind::from_name(&name).ok_or("no kind of this name"))
+}
+
+/// Carries the verb out.
+pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
+    let store = database::open(settings).await?;
+    match command {
+        Command::List {
+            kind,
+            state,
+            registration,
+            listing,
+        } => {
+            let filter = Filter {
+                kind,
+                state,
+                registration_id: registration,
+                limit: listing.asked(),
+            };
+            let mut jobs = store.jobs(&filter).await?;
+            listing.cut(&mut jobs, "jobs");
+            listing.write(&jobs, as_json, |jobs| list(Screen::stdout(), jobs))
+        }
+        Command::Show { id, shown } => {
+            let unknown = || anyhow!("no job has the id {id:?}; `enrolld jobs list` shows those there are");
+            let uuid = Uuid::parse_str(&id).map_err(|_| unknown())?;
+            let job = store.job(uuid).await?.with_context(unknown)?;
+            match shown.output {
+                Format::Json => output::json(&as_json(&job)),
+                Format::Table => output::text(&card(Screen::stdout(), job)),
+            }
+        }
+    }
+}
+
+fn list(screen: Screen, jobs: &[job::Model]) -> String {
+    let now = System.now();
+    let columns = [
+        Column::new("ID", 0),
+        Column::new("KIND", 1),
+        Column::new("STATE", 0).state(),
+        Column::new("SUBJECT", 2),
+        Column::new("CREATED", 3),
+        Column::new("DUE", 4),
+        Column::new("ATTEMPTS", 6).number(),
+        Column::new("ERROR", 5).wrapped(),
+    ];
+    let rows = jobs.iter().map(|job| {
+        let waits = matches!(job.state.as_str(), "scheduled" | "retrying");
+        [
+            job.id.clone(),
+            job.kind.clone(),
+            job.state.clone(),
+            job.registration_id.clone(),
+            relative_ms(now, job.created_ms),
+            if waits {
+                relative_ms(now, job.run_at_ms)
+            } else {
+                String::new()
+            },
+            job.attempts.to_string(),
+            job.error_class.clone().unwrap_or_default(),
+        ]
+    });
+    table(screen, columns, rows)
+}
+
+fn card(screen: Screen, job: job::Model) -> String {
+    let now = System.now();
+    let mut lines = vec![
+        ("Job", job.id),
+        ("Kind", job.kind),
+        ("State", job.state),
+        ("Registration", job.registration_id),
+        ("Created", exact_ms(now, job.created_ms)),
+        ("Due", exact_ms(now, job.run_at_ms)),
+    ];
+    let mut line = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
+    line("Queued", job.queued_ms.map(|ms| exact_ms(now, ms)));
+    line("Started", job.started_ms.map(|ms| exact_ms(now, ms)));
+    line("Finished", job.finished_ms.map(|ms| exact_ms(now, ms)));
+    line("Daemon", job.daemon_id);
+    line("Run", Some(job.run_no.to_string()));
+    line("Attempts", Some(job.attempts.to_string()));
+    line(
+        "Failures",
+        (job.failures > 0).then(|| format!("{} in a row", job.failures)),
+    );
+    line("Crashes", (job.crashes > 0).then(|| job.crashes.to_string()));
+    line("Error", job.error_class);
+    line("", job.error);
+    line("Note", job.note);
+    table::card(screen, lines)
+}
+
+fn as_json(job: &job::Model) -> Value {
+    json!({
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "registration_id": job.registration_id,
+        "run_no": job.run_no,
+        "attempts": job.attempts,
+        "failures": job.failures,
+        "crashes": job.crashes,
+        "created_at": rfc3339(job.created_ms),
+        "run_at": rfc3339(job.run_at_ms),
+        "queued_at": job.queued_ms.map(rfc3339),
+        "started_at": job.started_ms.map(rfc3339),
+        "finished_at": job.finished_ms.map(rfc3339),
+        "daemon_id": job.daemon_id,
+        "error_class": job.error_class,
+        "error": job.error,
+        "note": job.note,
+    })
+}

@@ -1,0 +1,180 @@
+//! `enrolld mails`: the records of mails. No token and no text of a mail is kept.
+
+use anyhow::{Context as _, anyhow};
+use clap::{Subcommand, builder::PossibleValuesParser};
+use enrolld_jobs::effect::{Mail, Recipient};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    database,
+    listing::{Listing, Shown},
+    moments::{exact_ms, relative_ms, rfc3339},
+    output::{self, Format, Screen},
+    table::{self, Column, table},
+};
+use crate::{
+    environment::{Environment as _, System},
+    settings::Settings,
+    store::{entities::mail, mails::Filter},
+};
+
+/// The states of mail records.
+const STATES: [&str; 4] = ["waiting", "sent", "skipped", "failed"];
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List mails, newest first
+    #[command(after_help = "The table masks addresses; JSON and `mails show` have them in full.
+
+Examples:
+  enrolld mails list --registration reg-1
+  enrolld mails list --state failed --output json")]
+    List {
+        /// Only those of this registration
+        #[arg(long, value_name = "ID")]
+        registration: Option<String>,
+        /// Only those in this state
+        #[arg(long, value_parser = PossibleValuesParser::new(STATES))]
+        state: Option<String>,
+        /// How many, and in which form.
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Show the record of a mail
+    #[command(
+        after_help = "The job of the same id sends the mail: `enrolld jobs show ID` has its attempts.
+
+Example:
+  enrolld mails show 6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90"
+    )]
+    Show {
+        /// The mail's id
+        id: String,
+        /// In which form.
+        #[command(flatten)]
+        shown: Shown,
+    },
+}
+
+/// Carries the verb out.
+pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
+    let store = database::open(settings).await?;
+    match command {
+        Command::List {
+            registration,
+            state,
+            listing,
+        } => {
+            let filter = Filter {
+                registration_id: registration,
+                state,
+                limit: listing.asked(),
+            };
+            let mut mails = store.mails(&filter).await?;
+            listing.cut(&mut mails, "mails");
+            listing.write(&mails, as_json, |mails| list(Screen::stdout(), mails))
+        }
+        Command::Show { id, shown } => {
+            let unknown = || anyhow!("no mail has the id {id:?}; `enrolld mails list` shows those there are");
+            let uuid = Uuid::parse_str(&id).map_err(|_| unknown())?;
+            let mail = store.mail(uuid).await?.with_context(unknown)?;
+            match shown.output {
+                Format::Json => output::json(&as_json(&mail)),
+                Format::Table => output::text(&card(Screen::stdout(), mail)),
+            }
+        }
+    }
+}
+
+fn list(screen: Screen, mails: &[mail::Model]) -> String {
+    let now = System.now();
+    let columns = [
+        Column::new("ID", 0),
+        Column::new("KIND", 1),
+        Column::new("STATE", 0).state(),
+        Column::new("SUBJECT", 2),
+        Column::new("CREATED", 3),
+        Column::new("SENT", 5),
+        Column::new("ADDRESS", 4).wrapped(),
+    ];
+    let rows = mails.iter().map(|mail| {
+        [
+            mail.id.clone(),
+            mail.kind.clone(),
+            mail.state.clone(),
+            mail.registration_id.clone(),
+            relative_ms(now, mail.created_ms),
+            mail.sent_ms.map(|ms| relative_ms(now, ms)).unwrap_or_default(),
+            mail.address.as_deref().map(masked).unwrap_or_default(),
+        ]
+    });
+    table(screen, columns, rows)
+}
+
+fn card(screen: Screen, mail: mail::Model) -> String {
+    let now = System.now();
+    let to = recipient(&mail);
+    let mut lines = vec![
+        ("Mail", mail.id),
+        ("Kind", mail.kind),
+        ("State", mail.state),
+        ("Registration", mail.registration_id),
+    ];
+    let mut line = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
+    line("To", to);
+    line("Address", mail.address);
+    line("Language", mail.locale);
+    line("Subject", mail.subject);
+    line("Created", Some(exact_ms(now, mail.created_ms)));
+    line("Sent", mail.sent_ms.map(|ms| exact_ms(now, ms)));
+    line("Note", mail.note);
+    table::card(screen, lines)
+}
+
+fn as_json(mail: &mail::Model) -> Value {
+    json!({
+        "id": mail.id,
+        "kind": mail.kind,
+        "state": mail.state,
+        "registration_id": mail.registration_id,
+        "to": recipient(mail),
+        "address": mail.address,
+        "locale": mail.locale,
+        "subject": mail.subject,
+        "note": mail.note,
+        "created_at": rfc3339(mail.created_ms),
+        "sent_at": mail.sent_ms.map(rfc3339),
+    })
+}
+
+/// Whom the mail goes to: `applicant`, `agents`, or the account of a DA. `None` when a later release wrote it.
+fn recipient(mail: &mail::Model) -> Option<String> {
+    let mail: Mail = serde_json::from_str(&mail.recipient).ok()?;
+    Some(match mail.to {
+        Recipient::Applicant => "applicant".to_owned(),
+        Recipient::Account(id) => format!("account {id}"),
+        Recipient::Agents => "agents".to_owned(),
+    })
+}
+
+/// `n…@acme.example`
+fn masked(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((local, domain)) => format!("{}…@{domain}", local.chars().take(1).collect::<String>()),
+        None => "…".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_address_the_first_letter_and_the_domain_are_shown() {
+        assert_eq!(masked("newbie@acme.example"), "n…@acme.example");
+        assert_eq!(masked("\"a@b\"@acme.example"), "\"…@acme.example");
+        assert_eq!(masked("nobody"), "…");
+    }
+}

@@ -1,0 +1,107 @@
+//! A registration as people read it.
+
+use chrono::{DateTime, Utc};
+use enrolld_jobs::{
+    registration::Registration,
+    view::{AdministratorView, RegistrationView, TimelineLine},
+};
+use serde_json::Value;
+
+use crate::cli::{
+    moments::exact,
+    output::Screen,
+    table::{self, Column},
+};
+
+pub(super) fn card(screen: Screen, now: DateTime<Utc>, registration: &Registration, view: &RegistrationView) -> String {
+    let summary = &view.summary;
+    let mut lines = vec![
+        ("Registration", summary.id.to_string()),
+        (
+            "State",
+            format!("{} since {}", summary.state.as_str(), exact(now, summary.since)),
+        ),
+        ("", summary.title.clone()),
+        ("", summary.message.clone()),
+    ];
+    let mut line = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
+    for error in &summary.field_errors {
+        line("Wrong", Some(error.message.clone()));
+    }
+    line("Deadline", summary.deadline.map(|at| exact(now, at)));
+    line("Link valid until", summary.link_valid_until.map(|at| exact(now, at)));
+    line(
+        "Review reason",
+        summary.review_reason.map(|reason| reason.as_str().to_owned()),
+    );
+    line("Question", summary.question.clone());
+    line("Account", Some(account(view)));
+    line("Contract", Some(summary.contract_number.clone()));
+    line("Serial number", Some(summary.serial_number.clone()));
+    line(
+        "Organization",
+        summary.organization_id.as_ref().map(ToString::to_string),
+    );
+    line("Role", summary.role.map(|role| role.as_str().to_owned()));
+    line("Asked", summary.delegated_administrator.as_ref().map(administrator));
+    for choice in &view.organizations {
+        line(
+            "To select from",
+            Some(format!("{}: {}, {}", choice.id, choice.name, choice.country)),
+        );
+    }
+    line(
+        "Allowed now",
+        (!summary.allowed.is_empty()).then(|| summary.allowed.join(", ")),
+    );
+    line("Created", Some(exact(now, registration.created_at)));
+    line("Version", Some(registration.version.to_string()));
+    format!("{}\n\n{}", table::card(screen, lines), timeline(screen, &view.timeline))
+}
+
+fn account(view: &RegistrationView) -> String {
+    let id = &view.summary.account_id;
+    match &view.summary.account {
+        Some(account) => person(id.as_str(), &account.name, account.email.as_deref()),
+        None => id.to_string(),
+    }
+}
+
+fn administrator(da: &AdministratorView) -> String {
+    person(da.account_id.as_str(), &da.name, da.email.as_deref())
+}
+
+fn person(id: &str, name: &str, email: Option<&str>) -> String {
+    let email = email.map(|email| format!(" <{email}>")).unwrap_or_default();
+    format!("{id}: {name}{email}")
+}
+
+fn timeline(screen: Screen, lines: &[TimelineLine]) -> String {
+    let columns = [
+        Column::new("WHEN (UTC)", 0),
+        Column::new("EVENT", 0),
+        Column::new("ACTOR", 0),
+        Column::new("DETAIL", 0).wrapped(),
+    ];
+    let rows = lines.iter().map(|line| {
+        let detail = line
+            .detail
+            .iter()
+            .map(|(key, value)| format!("{key}: {}", plain(value)));
+        [
+            line.at.format("%Y-%m-%d %H:%M:%S").to_string(),
+            line.event.clone(),
+            line.actor.clone(),
+            detail.collect::<Vec<_>>().join("; "),
+        ]
+    });
+    table::table(screen, columns, rows)
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
+        value => value.to_string(),
+    }
+}

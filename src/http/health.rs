@@ -1,0 +1,135 @@
+//! Whether the process lives, and whether it can work.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::HttpState;
+
+/// Longest wait for each answer: probes give up soon themselves.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Longest error text shown, in characters.
+const MAX_ERROR_CHARS: usize = 300;
+
+const STARTING: u8 = 0;
+const SERVING: u8 = 1;
+const DRAINING: u8 = 2;
+
+/// Where the daemon is in its life; clones share it. It begins as starting, which is not ready.
+#[derive(Debug, Clone, Default)]
+pub struct ReadinessFlag(Arc<Flags>);
+
+#[derive(Debug, Default)]
+struct Flags {
+    phase: AtomicU8,
+    /// Once seen: a database does not lose migrations, and asking for them takes its one writer on SQLite.
+    migrated: AtomicBool,
+}
+
+impl ReadinessFlag {
+    /// From now on the daemon works.
+    pub fn serving(&self) {
+        self.0.phase.store(SERVING, Ordering::Relaxed);
+    }
+
+    /// From now on the daemon finishes what runs, and takes no more.
+    pub fn draining(&self) {
+        self.0.phase.store(DRAINING, Ordering::Relaxed);
+    }
+}
+
+/// `GET /healthz`: as long as the process answers at all.
+pub(super) async fn alive() -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], "ok")
+}
+
+/// `GET /readyz`: 200 when work goes on, 503 when it waits, and for what.
+pub(super) async fn ready(State(state): State<Arc<HttpState>>) -> Response {
+    let (database, redis, migrations) = tokio::join!(database(&state), redis(&state), migrations(&state));
+    let phase = state.ready.0.phase.load(Ordering::Relaxed);
+    let started = if phase == STARTING {
+        Err("the daemon is starting".to_owned())
+    } else {
+        Ok(())
+    };
+    let draining = if phase == DRAINING {
+        Err("the daemon is stopping".to_owned())
+    } else {
+        Ok(())
+    };
+    let checks = [&database, &redis, &migrations, &started, &draining];
+    let ready = checks.iter().all(|check| check.is_ok());
+    let body = json!({
+        "ready": ready,
+        "checks": {
+            "database": shown(database),
+            "redis": shown(redis),
+            "migrations": shown(migrations),
+            "started": shown(started),
+            "draining": shown(draining),
+        },
+    });
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+type Check = Result<(), String>;
+
+fn shown(check: Check) -> Value {
+    match check {
+        Ok(()) => json!({"ok": true, "error": null}),
+        Err(error) => json!({"ok": false, "error": error.chars().take(MAX_ERROR_CHARS).collect::<String>()}),
+    }
+}
+
+/// These errors name hosts and what was seen, never a URL with its password.
+async fn within<E: std::fmt::Display>(asked: impl Future<Output = Result<(), E>>) -> Check {
+    match timeout(ANSWER_WITHIN, asked).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
+    }
+}
+
+async fn database(state: &HttpState) -> Check {
+    within(state.executor.store().ping()).await
+}
+
+async fn redis(state: &HttpState) -> Check {
+    within(state.redis.ping()).await
+}
+
+async fn migrations(state: &HttpState) -> Check {
+    let flags = &state.ready.0;
+    if flags.migrated.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    within(async {
+        match state.executor.store().missing_migrations().await {
+            Ok(0) => {
+                flags.migrated.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            Ok(number) => Err(format!("{number} migrations are missing; run `enrolld migrate`")),
+            Err(error) => Err(error.to_string()),
+        }
+    })
+    .await
+}

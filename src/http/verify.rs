@@ -1,0 +1,229 @@
+//! The page that a verification link opens (R51–R57, D7). The token is the credential: no cookie, script, Origin or Host
+//! is asked for. A `GET` shows, and its button, a `POST`, uses the link: mail scanners open links, and press no buttons.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Path, State, rejection::PathRejection},
+    http::{HeaderMap, header},
+    response::Response,
+};
+use chrono::{DateTime, Utc};
+use enrolld_jobs::{
+    event::Event,
+    registration::{Registration, State as RegistrationState},
+    values::{Locale, OrganizationId, RegistrationId},
+    view::{RegistrationSummary, problems},
+};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{HttpState, pages, pages::Page};
+use crate::{
+    executor::{Applied, Cause, Trouble},
+    links,
+    mail::Place,
+    store::{Store, error::StoreError},
+};
+
+/// Longest text that is looked up as a token, in bytes; ours have 43.
+const MAX_TOKEN_BYTES: usize = 256;
+
+/// How long the applicant waits before being asked to try again. Below the limit of a request.
+const APPLY_WITHIN: Duration = Duration::from_secs(8);
+
+type Token = Result<Path<String>, PathRejection>;
+
+/// `GET /verify/{token}`: what the link is for, or what has become of it. Changes nothing.
+pub(super) async fn show(State(state): State<Arc<HttpState>>, headers: HeaderMap, token: Token) -> Response {
+    match open(state.executor.store(), token).await {
+        Ok(Some(opened)) => {
+            let page = opened.page(state.executor.now());
+            pages::respond(&page, opened.registration.locale(), &state.portal)
+        }
+        Ok(None) => pages::respond(&Page::Unknown, preferred_language(&headers), &state.portal),
+        Err(error) => later(&state, preferred_language(&headers), &error.into()),
+    }
+}
+
+/// `POST /verify/{token}`: uses the link.
+pub(super) async fn confirm(State(state): State<Arc<HttpState>>, headers: HeaderMap, token: Token) -> Response {
+    let opened = match open(state.executor.store(), token).await {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return pages::respond(&Page::Unknown, preferred_language(&headers), &state.portal),
+        Err(error) => return later(&state, preferred_language(&headers), &error.into()),
+    };
+    let locale = opened.registration.locale();
+    match opened.page(state.executor.now()) {
+        Page::Ask { .. } => {}
+        page => return pages::respond(&page, locale, &state.portal),
+    }
+    match apply(&state, &opened).await {
+        Some(Ok(Applied::Changed(registration))) => pages::respond(&result(&registration), locale, &state.portal),
+        // Somebody was faster: a second click, a resend, the clock.
+        Some(Ok(Applied::Refused(_) | Applied::Ignored | Applied::Dropped(_))) => {
+            let store = state.executor.store();
+            match store.registration(&opened.registration.id).await {
+                Ok(Some(registration)) => {
+                    let page = match (Opened { registration, ..opened }).page(state.executor.now()) {
+                        Page::Ask { .. } => Page::Later,
+                        page => page,
+                    };
+                    pages::respond(&page, locale, &state.portal)
+                }
+                Ok(None) => pages::respond(&Page::Unknown, locale, &state.portal),
+                Err(error) => later(&state, locale, &error.into()),
+            }
+        }
+        Some(Err(trouble)) => later(&state, locale, &trouble),
+        None => pages::respond(&Page::Later, locale, &state.portal),
+    }
+}
+
+/// Every other path of the public listener.
+pub(super) async fn unknown(State(state): State<Arc<HttpState>>, headers: HeaderMap) -> Response {
+    pages::respond(&Page::Unknown, preferred_language(&headers), &state.portal)
+}
+
+/// In a task of its own: a browser that goes away does not stop halfway what its user has asked for. `None` when it takes
+/// too long, or panicked.
+async fn apply(state: &HttpState, opened: &Opened) -> Option<Result<Applied, Trouble>> {
+    let (executor, id, link) = (state.executor.clone(), opened.registration.id.clone(), opened.link);
+    let task = tokio::spawn(async move {
+        let event = Event::EmailVerified { link: Some(link) };
+        executor.apply(&id, &event, &Cause::Link).await
+    });
+    match timeout(APPLY_WITHIN, task).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            tracing::error!(%error, registration = %opened.registration.id, "using a verification link panicked");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+fn later(state: &HttpState, locale: Locale, trouble: &Trouble) -> Response {
+    if trouble.is_temporary() {
+        tracing::warn!(error = %trouble, "a link page waits for what is away");
+    } else {
+        tracing::error!(error = %trouble, "a link page cannot be answered");
+    }
+    pages::respond(&Page::Later, locale, &state.portal)
+}
+
+/// For pages about nobody: what the browser asks for first.
+fn preferred_language(headers: &HeaderMap) -> Locale {
+    let languages = headers
+        .get(header::ACCEPT_LANGUAGE)
+        .and_then(|value| value.to_str().ok());
+    let first = languages
+        .unwrap_or_default()
+        .split([',', ';'])
+        .next()
+        .unwrap_or_default();
+    Locale::from_tag(first.trim())
+}
+
+/// A link whose token was shown, and the registration that it belongs to.
+struct Opened {
+    link: Uuid,
+    registration: Registration,
+}
+
+/// Finds the link by the token's digest. `None` if no such link was ever made, or its registration is gone.
+async fn open(store: &Store, token: Token) -> Result<Option<Opened>, StoreError> {
+    let Some(Path(token)) = token.ok().filter(|Path(token)| token.len() <= MAX_TOKEN_BYTES) else {
+        return Ok(None);
+    };
+    let row = store.link_by_digest(&links::digest(&token)).await?;
+    let Some(row) = row.filter(|row| row.purpose == links::PURPOSE_EMAIL) else {
+        return Ok(None);
+    };
+    let (Ok(link), Ok(id)) = (Uuid::parse_str(&row.id), RegistrationId::new(row.registration_id)) else {
+        return Ok(None);
+    };
+    let registration = store.registration(&id).await?;
+    Ok(registration.map(|registration| Opened { link, registration }))
+}
+
+impl Opened {
+    /// What the link is good for at the time `now`: [`Page::Ask`] if it can be used.
+    fn page(&self, now: DateTime<Utc>) -> Page {
+        let registration = &self.registration;
+        if registration
+            .verified_email
+            .as_ref()
+            .is_some_and(|verified| verified.link == self.link)
+        {
+            return Page::Used {
+                standing: RegistrationSummary::new(registration).title,
+            };
+        }
+        match &registration.state {
+            RegistrationState::AwaitingEmail { link } if link.id != self.link => Page::Replaced,
+            RegistrationState::AwaitingEmail { link } if link.valid_until <= now => Page::Expired,
+            RegistrationState::AwaitingEmail { link } => Page::Ask {
+                address: link.address.to_string(),
+                valid_until: link.valid_until,
+                organization: registration.selected.as_ref().and_then(|id| place(registration, id)),
+            },
+            RegistrationState::Verifying
+            | RegistrationState::NeedsCorrection { .. }
+            | RegistrationState::Routing
+            | RegistrationState::AwaitingConfirmation
+            | RegistrationState::AwaitingOrganization
+            | RegistrationState::AwaitingDa { .. }
+            | RegistrationState::InReview { .. }
+            | RegistrationState::AwaitingInformation { .. }
+            | RegistrationState::Provisioning { .. }
+            | RegistrationState::Active { .. }
+            | RegistrationState::Denied { .. }
+            | RegistrationState::Rejected { .. }
+            | RegistrationState::Withdrawn
+            | RegistrationState::Expired => Page::Over,
+        }
+    }
+}
+
+/// What using the link has come to.
+fn result(registration: &Registration) -> Page {
+    match &registration.state {
+        // One is DA from the appointment on, before access is there (D4).
+        RegistrationState::Provisioning { granted } | RegistrationState::Active { granted } => Page::Appointed {
+            organization: place(registration, &granted.organization_id),
+        },
+        RegistrationState::AwaitingDa { .. } => Page::Rerouted {
+            administrator: registration
+                .delegated_administrator()
+                .map_or_else(String::new, |da| da.name.clone()),
+        },
+        RegistrationState::InReview { .. } | RegistrationState::AwaitingInformation { .. } => Page::InReview,
+        RegistrationState::NeedsCorrection { .. } => Page::Correction {
+            problems: problems(&registration.state, registration.locale()),
+        },
+        RegistrationState::AwaitingEmail { link } => Page::AddressChanged {
+            address: link.address.to_string(),
+        },
+        RegistrationState::Verifying
+        | RegistrationState::Routing
+        | RegistrationState::AwaitingConfirmation
+        | RegistrationState::AwaitingOrganization => Page::ChooseAgain,
+        RegistrationState::Denied { .. }
+        | RegistrationState::Rejected { .. }
+        | RegistrationState::Withdrawn
+        | RegistrationState::Expired => Page::Over,
+    }
+}
+
+fn place(registration: &Registration, id: &OrganizationId) -> Option<Place> {
+    let chain = registration.site.iter().flat_map(|site| &site.chain);
+    chain
+        .into_iter()
+        .find(|organization| organization.id == *id)
+        .map(|organization| Place {
+            name: organization.name.clone(),
+            address: organization.address.clone(),
+            country: organization.country.clone(),
+        })
+}

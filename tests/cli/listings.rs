@@ -1,0 +1,161 @@
+use serde_json::json;
+
+use super::{
+    Enrolld,
+    seed::{id, seed},
+};
+
+/// Snapshots without the moments, which are those of the test.
+fn settled(snapshots: impl FnOnce()) {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[date and time....]");
+    settings.bind(snapshots);
+}
+
+#[test]
+fn empty_listings_say_so() {
+    let enrolld = Enrolld::migrated("");
+    for (arguments, remark) in [
+        (["registrations", "list"], "no registrations\n"),
+        (["jobs", "list"], "no jobs\n"),
+        (["mails", "list"], "no mails\n"),
+        (["intake", "rejected"], "no refused events\n"),
+    ] {
+        let ended = enrolld.run(&arguments);
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", remark));
+        ended.succeeds();
+        let json = [&arguments[..], &["--output", "json"]].concat();
+        assert_eq!(enrolld.run(&json).succeeds(), "[]\n");
+    }
+}
+
+#[test]
+fn tables_fit_narrow_and_wide_terminals() {
+    let enrolld = Enrolld::migrated("");
+    seed(&enrolld);
+    for width in [80, 140] {
+        for arguments in [
+            ["registrations", "list"],
+            ["jobs", "list"],
+            ["mails", "list"],
+            ["intake", "rejected"],
+        ] {
+            let table = enrolld.run_at_width(width, &arguments).succeeds();
+            assert!(
+                table.lines().all(|line| line.chars().count() <= width.into()),
+                "{table}"
+            );
+            insta::assert_snapshot!(format!("{}_at_{width}", arguments[0]), table);
+        }
+    }
+    // Where nothing tells the width it is 80.
+    assert_eq!(
+        enrolld.run(&["jobs", "list"]).stdout,
+        enrolld.run_at_width(80, &["jobs", "list"]).stdout
+    );
+}
+
+#[test]
+fn cards_tell_everything() {
+    let enrolld = Enrolld::migrated("");
+    seed(&enrolld);
+    settled(|| {
+        insta::assert_snapshot!(
+            "registration_card",
+            enrolld.run(&["registrations", "show", "reg-1"]).succeeds()
+        );
+        insta::assert_snapshot!(
+            "registration_card_to_select",
+            enrolld.run(&["registrations", "show", "reg-2"]).succeeds()
+        );
+        insta::assert_snapshot!("job_card", enrolld.run(&["jobs", "show", &id(2)]).succeeds());
+        insta::assert_snapshot!("mail_card", enrolld.run(&["mails", "show", &id(2)]).succeeds());
+    });
+}
+
+#[test]
+fn json_has_what_the_contract_says() {
+    let enrolld = Enrolld::migrated("");
+    seed(&enrolld);
+    let shown = enrolld
+        .run(&["registrations", "show", "reg-1", "--output", "json"])
+        .json();
+    assert_eq!(shown["state"], "needs_correction");
+    assert_eq!(shown["field_errors"][0]["code"], "serial_not_covered");
+    assert_eq!(shown["timeline"][1]["detail"], json!({"codes": ["serial_not_covered"]}));
+    let listed = enrolld.run(&["registrations", "list", "--output", "json"]).json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(2));
+    assert_eq!(listed[1], shown, "a listing gives the same objects, newest first");
+
+    let job = enrolld.run(&["jobs", "show", &id(2), "--output", "json"]).json();
+    assert_eq!(
+        (&job["state"], &job["error_class"]),
+        (&json!("dead"), &json!("smtp_refused"))
+    );
+    assert_eq!(enrolld.run(&["jobs", "list", "--output", "json"]).json()[0], job);
+    let mail = enrolld.run(&["mails", "show", &id(2), "--output", "json"]).json();
+    assert_eq!(
+        (&mail["to"], &mail["address"]),
+        (&json!("applicant"), &json!("newbie@acme.example"))
+    );
+
+    let refused = enrolld.run(&["intake", "rejected", "--output", "json"]).json();
+    assert_eq!(
+        (&refused[1]["seq"], &refused[1]["event"]),
+        (&json!(1), &json!("\u{fffd}\u{1b}[2J"))
+    );
+    assert_eq!(refused[0]["detail"], json!({"code": "not_in_this_state"}));
+}
+
+#[test]
+fn filters_and_limits_hold() {
+    let enrolld = Enrolld::migrated("");
+    seed(&enrolld);
+    let count = |arguments: &[&str]| {
+        let listed = enrolld.run(&[arguments, &["--output", "json"]].concat()).json();
+        listed.as_array().map(Vec::len).expect("a list")
+    };
+    assert_eq!(count(&["registrations", "list", "--account", "newbie"]), 2);
+    assert_eq!(count(&["registrations", "list", "--account", "other"]), 0);
+    assert_eq!(count(&["registrations", "list", "--state", "needs_correction"]), 1);
+    assert_eq!(count(&["jobs", "list", "--kind", "verification"]), 1);
+    assert_eq!(
+        count(&["jobs", "list", "--state", "dead", "--registration", "reg-2"]),
+        1
+    );
+    assert_eq!(
+        count(&["jobs", "list", "--state", "dead", "--registration", "reg-1"]),
+        0
+    );
+    assert_eq!(
+        count(&["mails", "list", "--registration", "reg-2", "--state", "failed"]),
+        1
+    );
+    assert_eq!(count(&["mails", "list", "--state", "sent"]), 0);
+
+    let ended = enrolld.run(&["registrations", "list", "--limit", "1", "--output", "json"]);
+    assert_eq!(
+        ended.stderr,
+        "there are more registrations than these 1: see more with --limit 10\n"
+    );
+    assert_eq!(ended.json()[0]["id"], "reg-2", "the newest are shown");
+    assert_eq!(enrolld.run(&["registrations", "list", "--limit", "2"]).stderr, "");
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let enrolld = Enrolld::migrated("");
+    for (kind, id) in [
+        ("registrations", "reg-9"),
+        ("registrations", "no id at all"),
+        ("jobs", "6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90"),
+        ("jobs", "no-uuid"),
+        ("mails", "6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90"),
+    ] {
+        let said = enrolld.run(&[kind, "show", id]).fails();
+        assert!(
+            said.contains(&format!("{id:?}; `enrolld {kind} list` shows those there are")),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! Rows in a database, as the daemon leaves them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use enrolld::{
+    environment::{Environment as _, System},
+    store::{
+        Store,
+        entities::{job, mail, refused, registration, timeline},
+    },
+};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
+use serde_json::json;
+
+use super::Enrolld;
+
+/// An id that tells its number.
+pub(crate) fn id(number: u8) -> String {
+    uuid::Uuid::from_u128(0x6f6e_3a1c_5d0b_5c55_9d4e_3c1f_8a2b_7e00 + u128::from(number)).to_string()
+}
+
+/// Far from the edge of a day, so that the days told do not depend on how long the test takes.
+fn days_ago(days: i64) -> DateTime<Utc> {
+    System.now() - TimeDelta::days(days) - TimeDelta::hours(1)
+}
+
+async fn insert<M, A>(store: &Store, row: M)
+where
+    M: IntoActiveModel<A>,
+    A: ActiveModelTrait,
+    <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+{
+    A::Entity::insert(row.into_active_model())
+        .exec_without_returning(store.writer())
+        .await
+        .expect("the row fits");
+}
+
+/// Two registrations with jobs and mails, and two refused events.
+pub(crate) fn seed(enrolld: &Enrolld) {
+    let url = format!("sqlite://{}", enrolld.path("enrolld-data/enrolld.db").display());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be had");
+    runtime.block_on(async {
+        let store = Store::open(&url, 2).await.expect("the database is there");
+        registrations(&store).await;
+        jobs(&store).await;
+        mails(&store).await;
+        refused_events(&store).await;
+    });
+}
+
+async fn registrations(store: &Store) {
+    let states = [
+        (
+            "reg-1",
+            3,
+            json!({"name": "needs_correction", "errors": [{"field": "serial_number", "code": "serial_not_covered"}]}),
+        ),
+        ("reg-2", 2, json!({"name": "awaiting_organization"})),
+    ];
+    for (id, days, state) in states {
+        let created = days_ago(days);
+        let data = json!({
+            "id": id, "account_id": "newbie", "version": 2, "step": 1, "created_at": created, "since": created,
+            "account": {"name": "SNTC Newbie", "email": "newbie@acme.example", "locale": "en"},
+            "contract_number": "93988396", "serial_number": "FOC1436Y3XK",
+            "site": {"organization_id": "acme", "chain": [{"id": "acme", "name": "ACME INC", "address": ["1 MAIN ST"],
+                "country": "US", "email_domains": [], "flagged": false}]},
+            "administrators": [], "selected": null, "verification_mails": [], "verified_email": null, "state": state,
+        });
+        let row = registration::Model {
+            id: id.to_owned(),
+            account_id: "newbie".to_owned(),
+            state: state["name"].as_str().expect("a name").to_owned(),
+            version: 2,
+            root_id: None,
+            since_ms: created.timestamp_millis(),
+            created_ms: created.timestamp_millis(),
+            data: data.to_string(),
+        };
+        insert::<_, registration::ActiveModel>(store, row).await;
+        let lines = [
+            ("registration.submitted", "newbie", json!({})),
+            ("verified", "enrolld", json!({"codes": ["serial_not_covered"]})),
+        ];
+        for ((event, actor, detail), version) in lines.into_iter().zip(1..) {
+            let row = timeline::Model {
+                registration_id: id.to_owned(),
+                version,
+                at_ms: created.timestamp_millis(),
+                event: event.to_owned(),
+                actor: actor.to_owned(),
+                detail: detail.to_string(),
+                token: String::new(),
+            };
+            insert::<_, timeline::ActiveModel>(store, row).await;
+        }
+    }
+}
+
+async fn jobs(store: &Store) {
+    let rows = [
+        (1, "verification", "succeeded", None),
+        (2, "email_verification", "dead", Some("smtp_refused")),
+    ];
+    for (number, kind, state, error) in rows {
+        let created_ms = days_ago(4 - i64::from(number)).timestamp_millis();
+        let row = job::Model {
+            id: id(number),
+            kind: kind.to_owned(),
+            registration_id: format!("reg-{number}"),
+            step: 1,
+            step_bound: true,
+            state: state.to_owned(),
+            run_no: 1,
+            attempts: 1,
+            failures: error.map_or(0, |_| 1),
+            crashes: 0,
+            run_at_ms: created_ms,
+            queued_ms: Some(created_ms),
+            started_ms: Some(created_ms),
+            finished_ms: Some(created_ms),
+            daemon_id: None,
+            error_class: error.map(str::to_owned),
+            error: error.map(|_| "the server said: 550 <n…@acme.example>: no such user".to_owned()),
+            note: None,
+            created_ms,
+        };
+        insert::<_, job::ActiveModel>(store, row).await;
+    }
+}
+
+async fn mails(store: &Store) {
+    let row = mail::Model {
+        id: id(2),
+        kind: "verification".to_owned(),
+        registration_id: "reg-2".to_owned(),
+        step: 1,
+        recipient: r#"{"kind":"verification","to":"applicant"}"#.to_owned(),
+        state: "failed".to_owned(),
+        address: Some("newbie@acme.example".to_owned()),
+        locale: Some("en".to_owned()),
+        subject: Some("Verify your e-mail address".to_owned()),
+        note: None,
+        created_ms: days_ago(2).timestamp_millis(),
+        sent_ms: None,
+    };
+    insert::<_, mail::ActiveModel>(store, row).await;
+}
+
+async fn refused_events(store: &Store) {
+    let rows = [
+        (None, None, "malformed", "not_json", &b"\xff\x1b[2J"[..]),
+        (
+            Some("registration.confirmed"),
+            Some("reg-1"),
+            "not_allowed",
+            "not_in_this_state",
+            b"{}",
+        ),
+    ];
+    for ((kind, subject, reason, code, event), number) in rows.into_iter().zip(1..) {
+        let row = refused::ActiveModel {
+            entry: Set(format!("170000000000{number}-0")),
+            r#type: Set(kind.map(str::to_owned)),
+            subject: Set(subject.map(str::to_owned)),
+            event: Set(event.to_vec()),
+            reason: Set(reason.to_owned()),
+            detail: Set(json!({ "code": code }).to_string()),
+            refused_ms: Set(days_ago(4 - number).timestamp_millis()),
+            ..Default::default()
+        };
+        refused::Entity::insert(row)
+            .exec_without_returning(store.writer())
+            .await
+            .expect("the row fits");
+    }
+}

@@ -1,0 +1,296 @@
+//! HTTP: the routers on a listener of their own, over a real database and a real Redis, with a clock that the test sets.
+
+mod api;
+mod events;
+mod health;
+mod pages;
+mod server;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use axum::Router;
+use chrono::{DateTime, TimeDelta, Utc};
+use enrolld::{
+    directory::{EmbeddedDirectory, import},
+    dispatcher::Dispatch,
+    environment::Environment,
+    executor::{Applied, Cause, Executor, Parts, PublicUrl},
+    http::{HttpState, ReadinessFlag, private_router, public_router, serve},
+    links::LinkKeys,
+    mail::{Mailer, Portal},
+    queue::Redis,
+    settings::{HttpSettings, Settings},
+    store::Store,
+};
+use enrolld_jobs::{
+    event::{EnteredNumbers, Event},
+    registration::{Registration, State},
+    rules::Rules,
+    values::{AccountId, Entered, OrganizationId, RegistrationId},
+};
+use reqwest::{Client, RequestBuilder, Response, redirect};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{child::PATIENCE, redis::RedisServer};
+
+const DEMO: &str = include_str!("../../config/demo/directory.json");
+const TOKEN: &str = "a-token-of-the-api-tests";
+
+/// A clock that stands still until it is set forward, and randomness that is the same on every run.
+#[derive(Debug)]
+struct World {
+    now_ms: AtomicI64,
+    drawn: AtomicU64,
+}
+
+impl Environment for World {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.now_ms.load(Ordering::Relaxed)).expect("in range")
+    }
+
+    fn random(&self) -> [u8; 32] {
+        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
+        let mut bytes = [7; 32];
+        bytes[..8].copy_from_slice(&drawn.to_be_bytes());
+        bytes
+    }
+}
+
+/// What differs from test to test.
+#[derive(Default)]
+struct Wanted {
+    api_token: bool,
+    public_listener: bool,
+    allowed_hosts: Vec<String>,
+}
+
+struct Fixture {
+    address: SocketAddr,
+    public: Option<SocketAddr>,
+    client: Client,
+    executor: Executor,
+    link_keys: LinkKeys,
+    redis: RedisServer,
+    ready: ReadinessFlag,
+    world: Arc<World>,
+    folder: TempDir,
+    stop: CancellationToken,
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Fixture {
+    async fn start(wanted: Wanted) -> Self {
+        let redis = RedisServer::start();
+        let folder = TempDir::with_prefix("enrolld-http-").expect("the temporary folder is writable");
+        let settings = Settings::parse(None, std::iter::empty()).expect("the defaults are sound");
+        let url = format!("sqlite://{}", folder.path().join("enrolld.db").display());
+        let store = Store::open(&url, 4).await.expect("the folder is writable");
+        store.migrate().await.expect("an empty database takes the tables");
+        // 22 November 2026, 09:00 UTC.
+        let world = Arc::new(World {
+            now_ms: AtomicI64::new(1_795_338_000_000),
+            drawn: AtomicU64::new(0),
+        });
+        let link_keys = LinkKeys::new(vec!["a key of the tests, 32 characters".into()]).expect("there is one");
+        let from = "Portal <no-reply@portal.example>".parse().expect("an address");
+        let portal = Portal::from(&settings.portal);
+        // Nobody receives: what is queued stays with the database.
+        let (dispatch, _) = Dispatch::channel();
+        let executor = Executor::new(Parts {
+            directory: EmbeddedDirectory::new(store.connection().clone()),
+            mailer: Mailer::file(from, folder.path().join("mails")).expect("the sender is ASCII"),
+            environment: world.clone(),
+            rules: Rules::default(),
+            link_keys: link_keys.clone(),
+            public_url: PublicUrl::new("https://portal.example"),
+            portal: portal.clone(),
+            agents: None,
+            dispatch,
+            committed: Arc::default(),
+            daemon_id: "daemon-1".to_owned(),
+            workers: settings.workers.clone(),
+            store,
+        });
+        let ready = ReadinessFlag::default();
+        ready.serving();
+        let stop = CancellationToken::new();
+        let (listener, address) = listen().await;
+        let (public_listener, public) = listen().await;
+        let http = HttpSettings {
+            bind: address,
+            public_bind: wanted.public_listener.then_some(public),
+            public_url: "https://portal.example/enrolld".parse().expect("a URL"),
+            api_token: wanted.api_token.then(|| TOKEN.into()),
+            allowed_hosts: wanted.allowed_hosts,
+        };
+        let state = HttpState {
+            executor: executor.clone(),
+            redis: Redis::open(&redis.url()).expect("a URL"),
+            prefix: "enrolld".to_owned(),
+            settings: http,
+            bound: address,
+            portal,
+            ready: ready.clone(),
+        };
+        spawn(listener, private_router(state.clone()), &stop);
+        spawn(public_listener, public_router(state), &stop);
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .timeout(PATIENCE)
+            .build()
+            .expect("a client without TLS can always be made");
+        let public = wanted.public_listener.then_some(public);
+        let fixture = Self {
+            address,
+            public,
+            client,
+            executor,
+            link_keys,
+            redis,
+            ready,
+            world,
+            folder,
+            stop,
+        };
+        fixture.import(|_| ()).await;
+        fixture
+    }
+
+    /// Imports the demo's directory as `change` leaves it. `colleague` reads Dutch here.
+    async fn import(&self, change: impl FnOnce(&mut Value)) {
+        let mut directory: Value = serde_json::from_str(DEMO).expect("the demo's directory is JSON");
+        directory["accounts"][1]["locale"] = "nl".into();
+        change(&mut directory);
+        let path = self.folder.path().join("directory.json");
+        fs::write(&path, directory.to_string()).expect("the folder is writable");
+        let store = self.executor.store();
+        import(store.connection(), &path, self.executor.now())
+            .await
+            .expect("the directory is sound");
+    }
+
+    fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("http://{}{path}", self.address))
+    }
+
+    fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("http://{}{path}", self.address))
+    }
+
+    /// The clock goes on.
+    fn pass(&self, time: TimeDelta) {
+        self.world.now_ms.fetch_add(time.num_milliseconds(), Ordering::Relaxed);
+    }
+
+    async fn apply(&self, id: &str, event: &Event) -> Registration {
+        let id = RegistrationId::new(id).expect("an id");
+        match self.executor.apply(&id, event, &Cause::Link).await {
+            Ok(Applied::Changed(registration)) => *registration,
+            other => panic!("{event:?} did not change {id}: {other:?}"),
+        }
+    }
+
+    /// A request of `account` with the guide's contract and device.
+    async fn submitted(&self, id: &str, account: &str) -> Registration {
+        let numbers = EnteredNumbers {
+            contract: Entered::new("93988396"),
+            serial: Entered::new("FOC1436Y3XK"),
+        };
+        let account_id = AccountId::new(account).expect("an id");
+        self.apply(id, &Event::Submitted { account_id, numbers }).await
+    }
+
+    /// Verified and routed: the applicant selects an organization.
+    async fn routed(&self, id: &str, account: &str) -> Registration {
+        let step = self.submitted(id, account).await.step;
+        let step = self.apply(id, &Event::Verify { step }).await.step;
+        self.apply(id, &Event::Route { step }).await
+    }
+
+    /// The applicant has selected ACME, and the verification mail is out. The path of its link.
+    async fn link_sent(&self, id: &str, account: &str) -> String {
+        self.routed(id, account).await;
+        let acme = OrganizationId::new("acme").expect("an id");
+        let registration = self.apply(id, &Event::OrganizationSelected(Some(acme))).await;
+        self.link_of(&registration).await
+    }
+
+    /// The path of the link that the registration waits for.
+    async fn link_of(&self, registration: &Registration) -> String {
+        let State::AwaitingEmail { link } = &registration.state else {
+            panic!("{} does not wait for a link", registration.id);
+        };
+        let row = self
+            .executor
+            .store()
+            .link(link.id)
+            .await
+            .expect("the database answers")
+            .expect("it was issued");
+        let token = self.link_keys.token(&row).expect("its key is there");
+        format!("/verify/{token}")
+    }
+
+    async fn registration(&self, id: &str) -> Registration {
+        let id = RegistrationId::new(id).expect("an id");
+        self.executor
+            .store()
+            .registration(&id)
+            .await
+            .expect("the database answers")
+            .expect("it is there")
+    }
+
+    async fn intake(&self) -> Vec<(String, Vec<(String, String)>)> {
+        let redis = Redis::open(&self.redis.url()).expect("a URL");
+        let mut range = redis::cmd("XRANGE");
+        redis
+            .query(range.arg("enrolld:intake").arg("-").arg("+"))
+            .await
+            .expect("Redis answers")
+    }
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("the loopback interface has a free port");
+    let address = listener.local_addr().expect("it is bound");
+    (listener, address)
+}
+
+fn spawn(listener: TcpListener, router: Router, stop: &CancellationToken) {
+    tokio::spawn(serve(listener, router, stop.clone()));
+}
+
+async fn send(request: RequestBuilder) -> Response {
+    request.send().await.expect("the daemon answers")
+}
+
+/// Sends it, and expects this status and a problem; its body.
+async fn problem(request: RequestBuilder, status: u16) -> Value {
+    let response = send(request).await;
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let body: Value = response.json().await.expect("it is JSON");
+    assert_eq!(body["status"], status);
+    for member in ["type", "title", "detail"] {
+        assert!(body[member].is_string(), "{member}: {body}");
+    }
+    body
+}
