@@ -23,8 +23,17 @@ async fn r56_the_first_to_complete_becomes_da(database: Database) {
         .await;
 
     let view = daemon.wait_state("reg-1", "awaiting_organization").await;
-    let ids: Vec<_> = view["organizations"].as_array().into_iter().flatten().map(|o| &o["id"]).collect();
-    assert_eq!(ids, ["acme", "acme-emea", "acme-utrecht"], "D6, R42, R49: the root first");
+    let ids: Vec<_> = view["organizations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|o| &o["id"])
+        .collect();
+    assert_eq!(
+        ids,
+        ["acme", "acme-emea", "acme-utrecht"],
+        "D6, R42, R49: the root first"
+    );
     insta::assert_json_snapshot!("becoming_da_view_1_select", stable(&view));
 
     daemon.send(&events::organization_selected("reg-1", Some("acme"))).await;
@@ -69,7 +78,13 @@ async fn changes_come_out_in_order(daemon: &TestDaemon, view: &Value) {
     let states: Vec<_> = changes.iter().map(|change| &change["data"]["state"]).collect();
     assert_eq!(
         states,
-        ["verifying", "routing", "awaiting_organization", "awaiting_email", "active"]
+        [
+            "verifying",
+            "routing",
+            "awaiting_organization",
+            "awaiting_email",
+            "active"
+        ]
     );
     let mut announced = view.clone();
     let fields = announced.as_object_mut().expect("a view is an object");
@@ -86,7 +101,9 @@ async fn r43_back_voids_the_choice_and_r44_none_of_the_above_goes_to_an_agent(da
         .start()
         .await;
     let first_mail = select(&daemon, "reg-1", NEWBIE, "acme").await;
-    daemon.send(&events::resubmitted("reg-1", NEWBIE.contract, NEWBIE.serial)).await;
+    daemon
+        .send(&events::resubmitted("reg-1", NEWBIE.contract, NEWBIE.serial))
+        .await;
     let view = daemon
         .wait_view("reg-1", "again where an organization is selected", |view| {
             view["state"] == "awaiting_organization" && timeline(view).contains(&"registration.resubmitted")
@@ -99,9 +116,14 @@ async fn r43_back_voids_the_choice_and_r44_none_of_the_above_goes_to_an_agent(da
     assert_eq!(daemon.view("reg-1").await["state"], "awaiting_organization");
 
     // What was not offered cannot be selected.
-    daemon.send(&events::organization_selected("reg-1", Some("globex"))).await;
+    daemon
+        .send(&events::organization_selected("reg-1", Some("globex")))
+        .await;
     let rejected = crate::steps::wait_rejected(&daemon, 1).await;
-    assert_eq!((rejected[0].reason.as_str(), rejected[0].code()), ("invalid_data", "organization_not_offered"));
+    assert_eq!(
+        (rejected[0].reason.as_str(), rejected[0].code()),
+        ("invalid_data", "organization_not_offered")
+    );
 
     daemon.send(&events::organization_selected("reg-1", None)).await;
     let view = daemon.wait_state("reg-1", "in_review").await;

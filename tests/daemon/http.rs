@@ -112,7 +112,7 @@ impl Fixture {
         // Nobody receives: what is queued stays with the database.
         let (dispatch, _) = Dispatch::channel();
         let executor = Executor::new(Parts {
-            directory: EmbeddedDirectory::new(store.connection().clone()),
+            directory: EmbeddedDirectory::new(store.reader().clone()),
             mailer: Mailer::file(from, folder.path().join("mails")).expect("the sender is ASCII"),
             environment: world.clone(),
             rules: Rules::default(),
@@ -179,7 +179,7 @@ impl Fixture {
         let path = self.folder.path().join("directory.json");
         fs::write(&path, directory.to_string()).expect("the folder is writable");
         let store = self.executor.store();
-        import(store.connection(), &path, self.executor.now())
+        import(store.writer(), &path, self.executor.now())
             .await
             .expect("the directory is sound");
     }

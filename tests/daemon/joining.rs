@@ -33,7 +33,11 @@ async fn r31_the_first_da_grants_and_the_applicant_is_in(database: Database) {
     assert_eq!(asked.to, ["bea@globex.example"]);
     insta::assert_snapshot!("joining_mail_access_request", asked.snapshot());
     let noticed = first(daemon.wait_kind("access_request_notice", "reg-1", 1).await);
-    assert_eq!(noticed.to, ["dirk@globex.example"], "R4; in Dutch, which the deputy reads");
+    assert_eq!(
+        noticed.to,
+        ["dirk@globex.example"],
+        "R4; in Dutch, which the deputy reads"
+    );
     insta::assert_snapshot!("joining_mail_access_request_notice", noticed.snapshot());
 
     daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
@@ -88,7 +92,9 @@ async fn r37_every_role_can_be_granted_and_a_denial_tells_the_reason(database: D
     }
 
     let denied = name(ROLES.len());
-    daemon.send(&events::da_denied(&denied, "boss", "Not one of <b>ours</b>.")).await;
+    daemon
+        .send(&events::da_denied(&denied, "boss", "Not one of <b>ours</b>."))
+        .await;
     let view = daemon.wait_state(&denied, "denied").await;
     assert_eq!(view["role"], Value::Null);
     let mail = first(daemon.wait_kind("access_denied", &denied, 1).await);
@@ -98,7 +104,10 @@ async fn r37_every_role_can_be_granted_and_a_denial_tells_the_reason(database: D
     // It is final.
     daemon.send(&events::da_granted(&denied, "boss", "customer_user")).await;
     let refused = wait_rejected(&daemon, 1).await;
-    assert_eq!((refused[0].reason.as_str(), refused[0].code()), ("not_allowed", "wrong_state"));
+    assert_eq!(
+        (refused[0].reason.as_str(), refused[0].code()),
+        ("not_allowed", "wrong_state")
+    );
 }
 
 async fn d3_only_a_current_da_of_the_site_decides_and_nobody_on_their_own_request(database: Database) {
@@ -114,7 +123,9 @@ async fn d3_only_a_current_da_of_the_site_decides_and_nobody_on_their_own_reques
     let before = daemon.view("reg-1").await;
     let deciders = ["eve", "nobody", "joiner", "no-such-account"];
     for (number, decider) in deciders.iter().enumerate() {
-        daemon.send(&events::da_granted("reg-1", decider, "customer_administrator")).await;
+        daemon
+            .send(&events::da_granted("reg-1", decider, "customer_administrator"))
+            .await;
         let refused = wait_rejected(&daemon, number + 1).await;
         assert_eq!(refused[number].reason, "not_entitled", "{decider}");
         assert_eq!(refused[number].detail["da_account_id"], *decider);
@@ -123,7 +134,9 @@ async fn d3_only_a_current_da_of_the_site_decides_and_nobody_on_their_own_reques
 
     // A DA of the very tree whose own request it is.
     daemon.import(&json!({"administrators": [{"account_id": "joiner", "organization_id": "globex-west"}]}));
-    daemon.send(&events::da_granted("reg-1", "joiner", "customer_user")).await;
+    daemon
+        .send(&events::da_granted("reg-1", "joiner", "customer_user"))
+        .await;
     let refused = wait_rejected(&daemon, deciders.len() + 1).await;
     assert_eq!(refused[deciders.len()].reason, "not_entitled");
     assert_eq!(daemon.view("reg-1").await, before);
@@ -141,7 +154,12 @@ async fn r32_d2_who_cannot_be_reached_is_not_asked(database: Database) {
     daemon.import(&json!({"accounts": [da("boss", "Bea Boss", "bea@globex.example", "inactive", "en")]}));
     let view = confirm(&daemon, "reg-1", JOINER).await;
     assert_eq!(view["delegated_administrator"]["account_id"], "deputy");
-    let ids: Vec<_> = view["administrators"].as_array().into_iter().flatten().map(|da| &da["account_id"]).collect();
+    let ids: Vec<_> = view["administrators"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|da| &da["account_id"])
+        .collect();
     assert_eq!(ids, ["boss", "deputy"], "R36: the full list");
     let asked = first(daemon.wait_kind("access_request", "reg-1", 1).await);
     assert_eq!(asked.to, ["dirk@globex.example"]);
@@ -149,7 +167,9 @@ async fn r32_d2_who_cannot_be_reached_is_not_asked(database: Database) {
     // Nobody left: no Confirm, an agent at once.
     daemon.import(&json!({"accounts": [
         da("deputy", "Dirk Deputy", "no address", "active", "nl"), account("other", "active", "en", &["10000001"])]}));
-    daemon.send(&events::submitted("reg-2", "other", "10000001", "GLX0000001")).await;
+    daemon
+        .send(&events::submitted("reg-2", "other", "10000001", "GLX0000001"))
+        .await;
     let view = daemon.wait_state("reg-2", "in_review").await;
     assert_eq!(view["review_reason"], "no_reachable_da");
     insta::assert_json_snapshot!("joining_view_no_reachable_da", stable(&view));
@@ -164,7 +184,9 @@ async fn r32_d2_who_cannot_be_reached_is_not_asked(database: Database) {
 async fn d17_a_dutch_applicant_reads_dutch(database: Database) {
     let daemon = TestDaemon::builder(database).start().await;
     daemon.import(&json!({"accounts": [account("anke", "active", "nl-BE", &["10000001"])]}));
-    daemon.send(&events::submitted("reg-1", "anke", "10000001", "GLX0000001")).await;
+    daemon
+        .send(&events::submitted("reg-1", "anke", "10000001", "GLX0000001"))
+        .await;
     let view = daemon.wait_state("reg-1", "awaiting_confirmation").await;
     insta::assert_json_snapshot!("joining_view_dutch", stable(&view));
     daemon.send(&events::confirmed("reg-1")).await;
@@ -180,8 +202,10 @@ async fn d17_a_dutch_applicant_reads_dutch(database: Database) {
 async fn d21_the_contract_is_checked_again_when_a_da_grants(database: Database) {
     let daemon = TestDaemon::builder(database).start().await;
     confirm(&daemon, "reg-1", JOINER).await;
-    daemon.import(&json!({"contracts": [{"number": "10000001", "type": "solution_support", "status": "active",
-        "ends_on": "2020-12-31", "organization_id": "globex-west", "flagged": false}]}));
+    daemon.import(
+        &json!({"contracts": [{"number": "10000001", "type": "solution_support", "status": "active",
+        "ends_on": "2020-12-31", "organization_id": "globex-west", "flagged": false}]}),
+    );
     daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
     let view = daemon.wait_state("reg-1", "needs_correction").await;
     assert_eq!(view["field_errors"][0]["code"], "contract_inactive");

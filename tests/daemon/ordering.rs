@@ -52,7 +52,11 @@ async fn the_events_of_a_subject_are_applied_in_their_order(database: Database) 
         };
         let events = timeline(&last);
         assert_eq!(events[0], "registration.submitted");
-        let end = if n % 3 == 0 { "registration.routed" } else { "registration.withdrawn" };
+        let end = if n % 3 == 0 {
+            "registration.routed"
+        } else {
+            "registration.withdrawn"
+        };
         assert_eq!(events.last(), Some(&end), "{events:?}");
         let changes = wait_changes(&daemon, &name(n), events.len()).await;
         for (change, version) in changes.iter().zip(1..) {
@@ -67,9 +71,14 @@ async fn three_hundred_at_once_all_get_through(database: Database) {
         .directory(&companies(COMPANIES, 3, false))
         .start()
         .await;
-    let all: Vec<_> = (0..COMPANIES).flat_map(|n| ["a", "b", "c"].map(|who| (n, who))).collect();
+    let all: Vec<_> = (0..COMPANIES)
+        .flat_map(|n| ["a", "b", "c"].map(|who| (n, who)))
+        .collect();
     let name = |n: usize, who: &str| format!("reg-{n}-{who}");
-    let submitted: Vec<_> = all.iter().map(|(n, who)| submitted_at(&name(*n, who), *n, who)).collect();
+    let submitted: Vec<_> = all
+        .iter()
+        .map(|(n, who)| submitted_at(&name(*n, who), *n, who))
+        .collect();
     daemon.send_all(&submitted).await;
     for (n, who) in &all {
         let view = daemon.wait_state(&name(*n, who), "awaiting_organization").await;

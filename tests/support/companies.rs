@@ -39,5 +39,10 @@ pub(crate) fn companies(count: usize, applicants: u8, administrator: bool) -> Va
 
 /// `registration.submitted` by an applicant (`a`) of company `n`.
 pub(crate) fn submitted_at(registration: &str, n: usize, applicant: &str) -> Value {
-    super::events::submitted(registration, &format!("c{n}-{applicant}"), &format!("5{n}"), &format!("DEV{n}"))
+    super::events::submitted(
+        registration,
+        &format!("c{n}-{applicant}"),
+        &format!("5{n}"),
+        &format!("DEV{n}"),
+    )
 }

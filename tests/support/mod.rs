@@ -7,13 +7,12 @@
 
 pub(crate) mod child;
 pub(crate) mod companies;
-#[expect(dead_code, reason = "the journeys of the daemon use what the harness does not")]
+#[expect(dead_code, reason = "the command line has tests of its own")]
 pub(crate) mod daemon;
 pub(crate) mod database;
 pub(crate) mod events;
 pub(crate) mod mail;
 pub(crate) mod postgres;
-#[expect(dead_code, reason = "the queue's own tests stall it")]
 pub(crate) mod redis;
 pub(crate) mod smtp;
 

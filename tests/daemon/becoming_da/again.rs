@@ -30,7 +30,9 @@ async fn d21_what_has_changed_since_is_corrected_first(database: Database) {
 
     // Renewed: the same road once more, to its end.
     daemon.import(&contract("active"));
-    daemon.send(&events::resubmitted("reg-1", NEWBIE.contract, NEWBIE.serial)).await;
+    daemon
+        .send(&events::resubmitted("reg-1", NEWBIE.contract, NEWBIE.serial))
+        .await;
     daemon.wait_state("reg-1", "awaiting_organization").await;
     daemon.send(&events::organization_selected("reg-1", Some("acme"))).await;
     let mails = daemon.wait_kind("verification", "reg-1", 2).await;
@@ -42,8 +44,10 @@ async fn d21_what_has_changed_since_is_corrected_first(database: Database) {
 async fn d21_a_changed_address_is_verified_anew(database: Database) {
     let daemon = TestDaemon::builder(database).start().await;
     let mail = select(&daemon, "reg-1", NEWBIE, "acme").await;
-    daemon.import(&json!({"accounts": [{"id": "newbie", "name": "SNTC Newbie", "email": "new@acme.example",
-        "status": "active", "locale": "en", "flagged": false, "contracts": ["93988396"]}]}));
+    daemon.import(
+        &json!({"accounts": [{"id": "newbie", "name": "SNTC Newbie", "email": "new@acme.example",
+        "status": "active", "locale": "en", "flagged": false, "contracts": ["93988396"]}]}),
+    );
     press(&daemon, &mail).await;
     let mails = daemon.wait_kind("verification", "reg-1", 2).await;
     let fresh = mails.iter().find(|other| **other != mail).expect("another mail");

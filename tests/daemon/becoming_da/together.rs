@@ -17,14 +17,23 @@ async fn d5_of_two_who_complete_at_once_one_becomes_da_and_the_other_asks_them(d
         .await;
     let name = |n: usize, who: &str| format!("reg-{n}-{who}");
     let all: Vec<_> = (0..COMPANIES).flat_map(|n| [(n, "a"), (n, "b")]).collect();
-    let submitted: Vec<_> = all.iter().map(|(n, who)| submitted_at(&name(*n, who), *n, who)).collect();
+    let submitted: Vec<_> = all
+        .iter()
+        .map(|(n, who)| submitted_at(&name(*n, who), *n, who))
+        .collect();
     daemon.send_all(&submitted).await;
     let mut links = Vec::new();
     for (n, who) in &all {
         daemon.wait_state(&name(*n, who), "awaiting_organization").await;
         // Each selects another organization: a DA of the upper one covers the lower, not the reverse.
-        let chosen = if n % 2 == 0 { format!("c{n}") } else { format!("c{n}-site") };
-        daemon.send(&events::organization_selected(&name(*n, who), Some(&chosen))).await;
+        let chosen = if n % 2 == 0 {
+            format!("c{n}")
+        } else {
+            format!("c{n}-site")
+        };
+        daemon
+            .send(&events::organization_selected(&name(*n, who), Some(&chosen)))
+            .await;
     }
     for (n, who) in &all {
         let mail = crate::steps::first(daemon.wait_kind("verification", &name(*n, who), 1).await);
@@ -36,7 +45,11 @@ async fn d5_of_two_who_complete_at_once_one_becomes_da_and_the_other_asks_them(d
 
     for n in 0..COMPANIES {
         let views = [daemon.view(&name(n, "a")).await, daemon.view(&name(n, "b")).await];
-        let (winner, loser) = if views[0]["state"] == "active" { ("a", "b") } else { ("b", "a") };
+        let (winner, loser) = if views[0]["state"] == "active" {
+            ("a", "b")
+        } else {
+            ("b", "a")
+        };
         let won = daemon.wait_state(&name(n, winner), "active").await;
         let lost = daemon.wait_state(&name(n, loser), "awaiting_da").await;
         assert_eq!(won["role"], "customer_administrator");
@@ -51,8 +64,12 @@ async fn d5_of_two_who_complete_at_once_one_becomes_da_and_the_other_asks_them(d
         if n == 0 {
             // Whoever won: the mail tells the one of the other.
             let shown = told.snapshot();
-            let shown = shown.replace(&format!("{winner} of c0"), "Winner").replace(&format!("{loser} of c0"), "Loser");
-            let shown = shown.replace(&format!("{winner}@"), "winner@").replace(&format!("{loser}@"), "loser@");
+            let shown = shown
+                .replace(&format!("{winner} of c0"), "Winner")
+                .replace(&format!("{loser} of c0"), "Loser");
+            let shown = shown
+                .replace(&format!("{winner}@"), "winner@")
+                .replace(&format!("{loser}@"), "loser@");
             let shown = shown.replace(&name(0, loser), "reg-loser");
             insta::assert_snapshot!("becoming_da_mail_rerouted", shown);
         }
@@ -62,6 +79,10 @@ async fn d5_of_two_who_complete_at_once_one_becomes_da_and_the_other_asks_them(d
         daemon.send(&decision).await;
         let view = daemon.wait_state(&name(n, loser), "active").await;
         assert_eq!(view["role"], "customer_user");
-        assert_eq!(view["organization_id"], format!("c{n}-site"), "D20: the contract's site");
+        assert_eq!(
+            view["organization_id"],
+            format!("c{n}-site"),
+            "D20: the contract's site"
+        );
     }
 }

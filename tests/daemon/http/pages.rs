@@ -275,7 +275,7 @@ async fn with_the_database_away_the_link_stays_good() {
     let fixture = start().await;
     let link = fixture.link_sent("reg-1", "newbie").await;
     let rename = |from: &str, to: &str| format!("ALTER TABLE {from} RENAME TO {to}");
-    let connection = fixture.executor.store().connection();
+    let connection = fixture.executor.store().writer();
     sea_orm::ConnectionTrait::execute_unprepared(connection, &rename("registrations", "gone"))
         .await
         .expect("it is there");

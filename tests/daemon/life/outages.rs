@@ -68,7 +68,10 @@ async fn redis_may_be_emptied_while_registrations_wait(database: Database) {
     daemon.wait_state("reg-new", "active").await;
     daemon.wait_kind("welcome", "reg-new", 1).await;
     assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
-    assert!(daemon.log().contains("were not in their stream"), "the audit has found what was lost");
+    assert!(
+        daemon.log().contains("were not in their stream"),
+        "the audit has found what was lost"
+    );
 }
 
 async fn while_redis_stalls_work_waits(database: Database) {
@@ -131,8 +134,10 @@ async fn while_the_mail_server_is_away_mail_waits_and_is_sent_once(database: Dat
 
 async fn a_mail_that_is_late_tells_what_was_decided_on(database: Database) {
     let mut daemon = TestDaemon::builder(database).smtp().start().await;
-    daemon.import(&json!({"accounts": [{"id": "other", "name": "Mx Other", "email": "other@globex.example",
-        "status": "active", "locale": "en", "flagged": false, "contracts": ["10000001"]}]}));
+    daemon.import(
+        &json!({"accounts": [{"id": "other", "name": "Mx Other", "email": "other@globex.example",
+        "status": "active", "locale": "en", "flagged": false, "contracts": ["10000001"]}]}),
+    );
     daemon.smtp.as_mut().expect("the builder was told so").stop();
     confirm(&daemon, "reg-1", JOINER).await;
     daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
@@ -143,8 +148,10 @@ async fn a_mail_that_is_late_tells_what_was_decided_on(database: Database) {
         ..JOINER
     };
     confirm(&daemon, "reg-2", other).await;
-    daemon.import(&json!({"contracts": [{"number": "10000001", "type": "solution_support", "status": "active",
-        "ends_on": "2020-12-31", "organization_id": "globex-west", "flagged": false}]}));
+    daemon.import(
+        &json!({"contracts": [{"number": "10000001", "type": "solution_support", "status": "active",
+        "ends_on": "2020-12-31", "organization_id": "globex-west", "flagged": false}]}),
+    );
     daemon.send(&events::da_granted("reg-2", "boss", "customer_user")).await;
     daemon.wait_state("reg-2", "needs_correction").await;
     daemon.send(&events::resubmitted("reg-2", "4711", "ABC")).await;
@@ -160,13 +167,27 @@ async fn a_mail_that_is_late_tells_what_was_decided_on(database: Database) {
     assert!(notice.text.contains("Bea Boss"), "who was asked: {}", notice.text);
     daemon.wait_kind("access_approved", "reg-1", 1).await;
     let correction = first(daemon.wait_kind("correction_needed", "reg-2", 1).await);
-    assert!(correction.text.contains("not associated"), "what is wrong now: {}", correction.text);
+    assert!(
+        correction.text.contains("not associated"),
+        "what is wrong now: {}",
+        correction.text
+    );
     wait_job_count(&daemon, "retrying", 0).await;
     // Nobody is asked for a decision that was made, or told of a request that is another by now (D23).
-    assert_eq!(daemon.kinds_about("reg-1"), ["access_approved", "access_request_notice"]);
+    assert_eq!(
+        daemon.kinds_about("reg-1"),
+        ["access_approved", "access_request_notice"]
+    );
     assert_eq!(daemon.kinds_about("reg-2"), ["correction_needed"]);
-    assert_eq!(daemon.count("jobs WHERE state NOT IN ('succeeded', 'cancelled')").await, 0);
-    assert_eq!(daemon.count("mails WHERE state = 'waiting'").await, 0, "each is sent or skipped");
+    assert_eq!(
+        daemon.count("jobs WHERE state NOT IN ('succeeded', 'cancelled')").await,
+        0
+    );
+    assert_eq!(
+        daemon.count("mails WHERE state = 'waiting'").await,
+        0,
+        "each is sent or skipped"
+    );
 }
 
 async fn a_mail_refused_for_good_is_dead_and_the_registration_goes_on(database: Database) {
@@ -178,7 +199,10 @@ async fn a_mail_refused_for_good_is_dead_and_the_registration_goes_on(database: 
     let job = wait_job(&daemon, "notification", |job| job["state"] == "dead").await;
     assert_eq!(job["error_class"], "smtp_refused");
     let error = job["error"].as_str().expect("a dead job tells why");
-    assert!(!error.contains("bea@globex.example") && error.contains("550"), "{error}");
+    assert!(
+        !error.contains("bea@globex.example") && error.contains("550"),
+        "{error}"
+    );
     wait_job_count(&daemon, "dead", 2).await;
     assert_eq!(mail_state(&daemon, "access_request").await, "failed");
     assert_eq!(mail_state(&daemon, "access_request_notice").await, "failed");
@@ -205,7 +229,10 @@ async fn wait_job(daemon: &TestDaemon, kind: &str, holds: impl Fn(&Value) -> boo
         if let Some(job) = jobs.iter().find(|job| holds(job)) {
             return job.clone();
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "no job of kind {kind} is as wanted: {jobs:#?}");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "no job of kind {kind} is as wanted: {jobs:#?}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -214,13 +241,18 @@ async fn wait_job_count(daemon: &TestDaemon, state: &str, count: usize) {
     let jobs = format!("jobs WHERE state = '{state}'");
     let start = Instant::now();
     while daemon.count(&jobs).await != count {
-        assert!(start.elapsed() < Duration::from_secs(20), "there are never {count} jobs {state}");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "there are never {count} jobs {state}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 async fn mail_state(daemon: &TestDaemon, kind: &str) -> String {
-    let rows = daemon.rows(&format!("SELECT state FROM mails WHERE kind = '{kind}'")).await;
+    let rows = daemon
+        .rows(&format!("SELECT state FROM mails WHERE kind = '{kind}'"))
+        .await;
     let state = rows.first().and_then(|row| row["state"].as_str());
     state.expect("there is one").to_owned()
 }

@@ -182,7 +182,12 @@ impl TestDaemon {
 impl TestDaemon {
     /// Presses the button of the page that a mail's link leads to. Returns the answer's status and page.
     pub(crate) async fn press(&self, link_path: &str) -> (u16, String) {
-        let answer = self.client.post(self.at(link_path)).send().await.expect("the daemon answers");
+        let answer = self
+            .client
+            .post(self.at(link_path))
+            .send()
+            .await
+            .expect("the daemon answers");
         let status = answer.status().as_u16();
         (status, answer.text().await.expect("the answer has a body"))
     }

@@ -1,7 +1,10 @@
 //! What the daemon keeps: for what no door shows, such as that something is *not* kept.
 
+use std::fmt::Write as _;
+
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, Database as Orm, DatabaseConnection, FromQueryResult as _, JsonValue, Statement,
+    ConnectOptions, ConnectionTrait as _, Database as Orm, DatabaseConnection, FromQueryResult as _, JsonValue,
+    Statement,
 };
 use serde_json::Value;
 
@@ -34,7 +37,9 @@ impl TestDaemon {
     /// How many rows of a table hold a condition (`jobs WHERE state = 'dead'`).
     pub(crate) async fn count(&self, rows: &str) -> usize {
         let count = self.number(&format!("SELECT count(*) FROM {rows}")).await;
-        count.and_then(|count| usize::try_from(count).ok()).expect("a count is a number")
+        count
+            .and_then(|count| usize::try_from(count).ok())
+            .expect("a count is a number")
     }
 
     async fn database_connection(&self) -> DatabaseConnection {
@@ -57,7 +62,9 @@ impl TestDaemon {
                 let mut dump = Vec::new();
                 for table in self.rows(tables).await {
                     let name = table["name"].as_str().expect("tables have names");
-                    let rows = self.rows(&format!("SELECT row_to_json(t)::text AS line FROM \"{name}\" t")).await;
+                    let rows = self
+                        .rows(&format!("SELECT row_to_json(t)::text AS line FROM \"{name}\" t"))
+                        .await;
                     for row in rows {
                         dump.extend(row["line"].as_str().unwrap_or_default().bytes());
                         dump.push(b'\n');
@@ -88,7 +95,7 @@ impl TestDaemon {
                 .query_async(&mut connection)
                 .await
                 .expect("every key is a stream");
-            dump.push_str(&format!("{key}: {content:?}\n"));
+            writeln!(dump, "{key}: {content:?}").expect("a string takes all text");
         }
         dump
     }
