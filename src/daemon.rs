@@ -223,6 +223,7 @@ impl Daemon {
             rejected_max_len: settings.redis.rejected_max_len,
             environment: Arc::clone(&environment),
             daemon_id: identity.id.clone(),
+            dead_after: settings.heartbeat.dead_after,
             committed,
         });
         tail.spawn(notices.run(drained.clone()));
@@ -233,6 +234,7 @@ impl Daemon {
             prefix: prefix.clone(),
             batch: settings.intake.batch,
             daemon_id: identity.id.clone(),
+            dead_after: settings.heartbeat.dead_after,
         });
         services.spawn(intake.run(stop.clone()));
 

@@ -20,7 +20,7 @@ const CHUNK: u64 = 500;
 /// How often it looks, besides after each commit of this daemon.
 const POLL: Duration = Duration::from_millis(500);
 
-/// How long the lease lasts without being extended.
+/// How long the lease lasts at most without being extended; where `heartbeat.dead_after` is shorter, so long.
 const LEASE: Duration = Duration::from_secs(10);
 
 /// See the module.
@@ -40,6 +40,8 @@ pub struct Notices {
     pub environment: Arc<dyn Environment>,
     /// This daemon's id.
     pub daemon_id: String,
+    /// `heartbeat.dead_after`.
+    pub dead_after: Duration,
     /// Told after each commit.
     pub committed: Arc<Notify>,
 }
@@ -82,7 +84,7 @@ impl Notices {
             let now = self.environment.now();
             if self
                 .store
-                .hold_lease("notices", &self.daemon_id, now, LEASE)
+                .hold_lease("notices", &self.daemon_id, now, LEASE.min(self.dead_after))
                 .await?
                 .is_none()
             {

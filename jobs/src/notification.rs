@@ -1,7 +1,8 @@
 //! Job `notification`: sends a mail (contract, section 7).
 
 use crate::{
-    directory::Account,
+    da_routing::first_reachable,
+    directory::{Account, Administrator},
     effect::{Mail, MailKind, Recipient},
     registration::{Registration, State},
     values::{AccountId, EmailAddress, Locale},
@@ -32,6 +33,14 @@ pub fn reader(mail: &Mail, registration: &Registration) -> Option<AccountId> {
     }
 }
 
+/// The DA who was asked, also once the decision has been made: mail may be late. The first who could be reached was asked
+/// first. `None` once the applicant has begun anew.
+pub fn administrator_asked(registration: &Registration) -> Option<&Administrator> {
+    registration
+        .delegated_administrator()
+        .or_else(|| first_reachable(&registration.administrators, &registration.account_id))
+}
+
 /// Addresses `mail`, made at the registration's step `step`, to its `reader` as the directory has them now, or to the
 /// `agents`' mailbox.
 pub fn deliver(
@@ -42,6 +51,10 @@ pub fn deliver(
     agents: Option<&EmailAddress>,
 ) -> Delivery {
     if mail.kind.belongs_to_step() && step != registration.step {
+        return Delivery::Skip("the registration has moved on");
+    }
+    let names_who_was_asked = matches!(mail.kind, MailKind::AccessRequestNotice | MailKind::Rerouted);
+    if names_who_was_asked && administrator_asked(registration).is_none() {
         return Delivery::Skip("the registration has moved on");
     }
     match mail.to {

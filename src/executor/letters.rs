@@ -3,6 +3,7 @@
 use enrolld_jobs::{
     directory::{Account, Administrator},
     effect::{Mail, MailKind},
+    notification::administrator_asked,
     ports::Directory as _,
     registration::{Registration, State},
     values::Locale,
@@ -25,7 +26,7 @@ impl Parts {
         locale: Locale,
     ) -> Result<MailContext, Trouble> {
         let state = &registration.state;
-        let administrator = self.administrator(registration).await?;
+        let administrator = self.administrator(mail.kind, registration).await?;
         Ok(MailContext {
             registration_id: registration.id.to_string(),
             recipient_name: reader.map(|account| account.name.clone()),
@@ -81,9 +82,13 @@ impl Parts {
         }))
     }
 
-    /// The DA whom the mail speaks of: the one asked, or the one who decided.
-    async fn administrator(&self, registration: &Registration) -> Result<Option<Administrator>, Trouble> {
-        if let State::Denied { by, .. } = &registration.state {
+    /// The DA whom the mail speaks of: the one who denied, else the one asked.
+    async fn administrator(
+        &self,
+        kind: MailKind,
+        registration: &Registration,
+    ) -> Result<Option<Administrator>, Trouble> {
+        if let (MailKind::AccessDenied, State::Denied { by, .. }) = (kind, &registration.state) {
             if let Some(da) = registration.administrators.iter().find(|da| da.account_id == *by) {
                 return Ok(Some(da.clone()));
             }
@@ -101,7 +106,7 @@ impl Parts {
                 address: Vec::new(),
             }));
         }
-        Ok(registration.delegated_administrator().cloned())
+        Ok(administrator_asked(registration).cloned())
     }
 }
 

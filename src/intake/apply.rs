@@ -13,7 +13,7 @@ use futures::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{EXTEND_EVERY, Holder, Intake, Trouble, entry};
+use super::{EXTENSIONS, Holder, Intake, Trouble, entry};
 use crate::{
     executor::{Applied, Cause},
     store::{
@@ -56,7 +56,7 @@ impl Intake {
             if !more {
                 return Ok(());
             }
-            if holder.extended.elapsed() >= EXTEND_EVERY {
+            if holder.extended.elapsed() >= self.lease_for() / EXTENSIONS {
                 match self.lease().await? {
                     Some(lease) if lease.epoch == holder.lease.epoch => holder.extended = std::time::Instant::now(),
                     _ => return Ok(()),
