@@ -170,7 +170,7 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
 
 async fn carry_out(command: Command, settings: Settings) -> anyhow::Result<()> {
     match command {
-        Command::Run => daemon::run(settings).await,
+        Command::Run => Box::pin(daemon::run(settings)).await,
         Command::Migrate => migrate::run(&settings).await,
         Command::Config(command) => config::run(&command, &settings),
         Command::Intake(command) => intake::run(command, &settings).await,

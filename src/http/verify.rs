@@ -20,10 +20,10 @@ use uuid::Uuid;
 
 use super::{Parts, pages, pages::Page};
 use crate::{
-    executor::{Applied, Cause, Trouble},
+    executor::{Applied, Cause, Executor, Trouble},
     links,
     mail::Place,
-    store::{Store, error::StoreError},
+    store::error::StoreError,
 };
 
 /// Longest text that is looked up as a token, in bytes; ours have 43.
@@ -36,7 +36,7 @@ type Token = Result<Path<String>, PathRejection>;
 
 /// `GET /verify/{token}`: what the link is for, or what has become of it. Changes nothing.
 pub(super) async fn show(State(state): State<Arc<Parts>>, headers: HeaderMap, token: Token) -> Response {
-    match open(state.executor.store(), token).await {
+    match open(&state.executor, token).await {
         Ok(Some(opened)) => {
             let page = opened.page(state.executor.now());
             pages::respond(&page, opened.registration.locale(), &state.portal)
@@ -48,7 +48,7 @@ pub(super) async fn show(State(state): State<Arc<Parts>>, headers: HeaderMap, to
 
 /// `POST /verify/{token}`: uses the link.
 pub(super) async fn confirm(State(state): State<Arc<Parts>>, headers: HeaderMap, token: Token) -> Response {
-    let opened = match open(state.executor.store(), token).await {
+    let opened = match open(&state.executor, token).await {
         Ok(Some(opened)) => opened,
         Ok(None) => return pages::respond(&Page::Unknown, preferred_language(&headers), &state.portal),
         Err(error) => return later(&state, preferred_language(&headers), &error.into()),
@@ -132,18 +132,17 @@ struct Opened {
 }
 
 /// Finds the link by the token's digest. `None` if no such link was ever made, or its registration is gone.
-async fn open(store: &Store, token: Token) -> Result<Option<Opened>, StoreError> {
+async fn open(executor: &Executor, token: Token) -> Result<Option<Opened>, StoreError> {
     let Some(Path(token)) = token.ok().filter(|Path(token)| token.len() <= MAX_TOKEN_BYTES) else {
         return Ok(None);
     };
-    let row = store.link_by_digest(&links::digest(&token)).await?;
-    let Some(row) = row.filter(|row| row.purpose == links::PURPOSE_EMAIL) else {
+    let Some(row) = executor.link_of(&links::digest(&token)).await? else {
         return Ok(None);
     };
     let (Ok(link), Ok(id)) = (Uuid::parse_str(&row.id), RegistrationId::new(row.registration_id)) else {
         return Ok(None);
     };
-    let registration = store.registration(&id).await?;
+    let registration = executor.store().registration(&id).await?;
     Ok(registration.map(|registration| Opened { link, registration }))
 }
 
