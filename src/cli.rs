@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use self::output::Closed;
+use self::output::{Closed, Stdout};
 use crate::{
     daemon, demo, logging,
     settings::{Settings, environment},
@@ -133,7 +133,7 @@ pub fn main() -> ExitCode {
         }
     };
     match start(cli) {
-        Err(error) if !error.is::<Closed>() => {
+        Err(error) if !Closed::is_cause_of(&error) => {
             output::report(&error);
             ExitCode::FAILURE
         }
@@ -145,7 +145,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Demo { folder } => {
             logging::init_for_command();
-            block_on(demo::run(&folder, &mut std::io::stdout().lock()))
+            block_on(demo::run(&folder, &mut Stdout::new()))
         }
         Verb::Settled(command) => {
             let settings = Settings::load(cli.config.as_deref(), environment())?;

@@ -18,7 +18,7 @@ use enrolld_jobs::{
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{HttpState, pages, pages::Page};
+use super::{Parts, pages, pages::Page};
 use crate::{
     executor::{Applied, Cause, Trouble},
     links,
@@ -35,7 +35,7 @@ const APPLY_WITHIN: Duration = Duration::from_secs(8);
 type Token = Result<Path<String>, PathRejection>;
 
 /// `GET /verify/{token}`: what the link is for, or what has become of it. Changes nothing.
-pub(super) async fn show(State(state): State<Arc<HttpState>>, headers: HeaderMap, token: Token) -> Response {
+pub(super) async fn show(State(state): State<Arc<Parts>>, headers: HeaderMap, token: Token) -> Response {
     match open(state.executor.store(), token).await {
         Ok(Some(opened)) => {
             let page = opened.page(state.executor.now());
@@ -47,7 +47,7 @@ pub(super) async fn show(State(state): State<Arc<HttpState>>, headers: HeaderMap
 }
 
 /// `POST /verify/{token}`: uses the link.
-pub(super) async fn confirm(State(state): State<Arc<HttpState>>, headers: HeaderMap, token: Token) -> Response {
+pub(super) async fn confirm(State(state): State<Arc<Parts>>, headers: HeaderMap, token: Token) -> Response {
     let opened = match open(state.executor.store(), token).await {
         Ok(Some(opened)) => opened,
         Ok(None) => return pages::respond(&Page::Unknown, preferred_language(&headers), &state.portal),
@@ -81,13 +81,13 @@ pub(super) async fn confirm(State(state): State<Arc<HttpState>>, headers: Header
 }
 
 /// Every other path of the public listener.
-pub(super) async fn unknown(State(state): State<Arc<HttpState>>, headers: HeaderMap) -> Response {
+pub(super) async fn unknown(State(state): State<Arc<Parts>>, headers: HeaderMap) -> Response {
     pages::respond(&Page::Unknown, preferred_language(&headers), &state.portal)
 }
 
 /// In a task of its own: a browser that goes away does not stop halfway what its user has asked for. `None` when it takes
 /// too long, or panicked.
-async fn apply(state: &HttpState, opened: &Opened) -> Option<Result<Applied, Trouble>> {
+async fn apply(state: &Parts, opened: &Opened) -> Option<Result<Applied, Trouble>> {
     let (executor, id, link) = (state.executor.clone(), opened.registration.id.clone(), opened.link);
     let task = tokio::spawn(async move {
         let event = Event::EmailVerified { link: Some(link) };
@@ -103,7 +103,7 @@ async fn apply(state: &HttpState, opened: &Opened) -> Option<Result<Applied, Tro
     }
 }
 
-fn later(state: &HttpState, locale: Locale, trouble: &Trouble) -> Response {
+fn later(state: &Parts, locale: Locale, trouble: &Trouble) -> Response {
     if trouble.is_temporary() {
         tracing::warn!(error = %trouble, "a link page waits for what is away");
     } else {
