@@ -33,6 +33,11 @@ pub fn reader(mail: &Mail, registration: &Registration) -> Option<AccountId> {
     }
 }
 
+/// Whether a mail of this kind tells who was asked to decide.
+pub const fn names_who_was_asked(kind: MailKind) -> bool {
+    matches!(kind, MailKind::AccessRequestNotice | MailKind::Rerouted)
+}
+
 /// The DA who was asked, also once the decision has been made: mail may be late. The first who could be reached was asked
 /// first. `None` once the applicant has begun anew.
 pub fn administrator_asked(registration: &Registration) -> Option<&Administrator> {
@@ -53,8 +58,7 @@ pub fn deliver(
     if mail.kind.belongs_to_step() && step != registration.step {
         return Delivery::Skip("the registration has moved on");
     }
-    let names_who_was_asked = matches!(mail.kind, MailKind::AccessRequestNotice | MailKind::Rerouted);
-    if names_who_was_asked && administrator_asked(registration).is_none() {
+    if names_who_was_asked(mail.kind) && administrator_asked(registration).is_none() {
         return Delivery::Skip("the registration has moved on");
     }
     match mail.to {

@@ -3,7 +3,7 @@
 use enrolld_jobs::{
     directory::{Account, Administrator},
     effect::{Mail, MailKind},
-    notification::administrator_asked,
+    notification::{administrator_asked, names_who_was_asked},
     ports::Directory as _,
     registration::{Registration, State},
     values::Locale,
@@ -82,7 +82,8 @@ impl Parts {
         }))
     }
 
-    /// The DA whom the mail speaks of: the one who denied, else the one asked.
+    /// The DA whom the mail speaks of: the one who denied, or was asked. Who granted is not known from the state: nobody is named
+    /// rather than somebody else.
     async fn administrator(
         &self,
         kind: MailKind,
@@ -106,7 +107,11 @@ impl Parts {
                 address: Vec::new(),
             }));
         }
-        Ok(administrator_asked(registration).cloned())
+        Ok(if names_who_was_asked(kind) {
+            administrator_asked(registration).cloned()
+        } else {
+            registration.delegated_administrator().cloned()
+        })
     }
 }
 
