@@ -163,9 +163,8 @@ async fn a_mail_that_is_late_tells_what_was_decided_on(database: Database) {
     wait_job(&daemon, "notification", |job| job["state"] == "retrying").await;
 
     daemon.smtp.as_mut().expect("the builder was told so").restart();
-    let notice = first(daemon.wait_kind("access_request_notice", "reg-1", 1).await);
-    assert!(notice.text.contains("Bea Boss"), "who was asked: {}", notice.text);
-    daemon.wait_kind("access_approved", "reg-1", 1).await;
+    let approved = first(daemon.wait_kind("access_approved", "reg-1", 1).await);
+    assert!(approved.text.contains("Bea Boss"), "who decided: {}", approved.text);
     let correction = first(daemon.wait_kind("correction_needed", "reg-2", 1).await);
     assert!(
         correction.text.contains("not associated"),
@@ -174,10 +173,7 @@ async fn a_mail_that_is_late_tells_what_was_decided_on(database: Database) {
     );
     wait_job_count(&daemon, "state NOT IN ('succeeded', 'cancelled')", 0).await;
     // Nobody is asked for a decision that was made, or told of a request that is another by now (D23).
-    assert_eq!(
-        daemon.kinds_about("reg-1"),
-        ["access_approved", "access_request_notice"]
-    );
+    assert_eq!(daemon.kinds_about("reg-1"), ["access_approved"]);
     assert_eq!(daemon.kinds_about("reg-2"), ["correction_needed"]);
     assert_eq!(
         daemon.count("mails WHERE state = 'waiting'").await,
