@@ -4,6 +4,7 @@
 pub mod facts;
 mod letters;
 mod run;
+mod send;
 mod write;
 
 use std::sync::Arc;
@@ -24,11 +25,12 @@ use crate::{
     directory::EmbeddedDirectory,
     dispatcher::Dispatch,
     environment::Environment,
-    links::LinkKeys,
+    links::{LinkKeys, PURPOSE_EMAIL},
     mail::{Mailer, Portal},
     settings::WorkersSettings,
     store::{
         Store,
+        entities::link,
         error::StoreError,
         transition::{Guard, InboxWrite, JobWrite, Transition, Verdict},
     },
@@ -150,6 +152,15 @@ impl Executor {
     /// The time.
     pub fn now(&self) -> DateTime<Utc> {
         self.0.environment.now()
+    }
+
+    /// The verification link whose token has this digest (D7). None is found whose key is configured no more.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn link_of(&self, token_digest: &str) -> Result<Option<link::Model>, StoreError> {
+        let row = self.0.store.link_by_digest(token_digest).await?;
+        Ok(row.filter(|row| row.purpose == PURPOSE_EMAIL && self.0.link_keys.know(row)))
     }
 
     /// Has refused events announced at once.

@@ -3,23 +3,18 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use enrolld_jobs::{
-    effect::{Mail, MailKind, Recipient},
     event::Event,
     job::{Failure, JobKind, Outcome, RetryPolicy},
-    notification::{self, Delivery},
-    ports::Directory as _,
     values::RegistrationId,
 };
 use futures::FutureExt as _;
-use lettre::message::Mailbox;
 
-use super::{Applied, Cause, Executor, Trouble, job_alone};
+use super::{Applied, Cause, Executor, Trouble, job_alone, send::untouched};
 use crate::{
-    mail::{Addressee, Letter, SendError, render},
     queue::JobRef,
     store::{
         entities::job,
-        milliseconds, moment,
+        milliseconds,
         transition::{Guard, JobWrite, MailWrite, Verdict},
     },
 };
@@ -35,9 +30,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// What a run came to, besides what it did to the registration.
-struct Ran {
-    outcome: Outcome<Event>,
-    mail: Option<MailWrite>,
+pub(super) struct Ran {
+    pub(super) outcome: Outcome<Event>,
+    pub(super) mail: Option<MailWrite>,
 }
 
 impl From<Outcome<Event>> for Ran {
@@ -116,124 +111,7 @@ impl Executor {
         match kind {
             JobKind::Verification => Outcome::Event(Event::Verify { step }).into(),
             JobKind::DaRouting => Outcome::Event(Event::Route { step }).into(),
-            JobKind::EmailVerification | JobKind::Notification => match self.send_mail(row, step).await {
-                Ok(ran) => ran,
-                Err(trouble) => troubled(&trouble).into(),
-            },
-        }
-    }
-
-    /// Sends the mail of the same id.
-    async fn send_mail(&self, row: &job::Model, step: u32) -> Result<Ran, Trouble> {
-        let parts = &self.0;
-        let fail = |class, message: String| Ok(Outcome::Fail(Failure::new(class, message)).into());
-        let Ok(id) = uuid::Uuid::parse_str(&row.id) else {
-            return fail("unreadable", format!("the job's id {:?} is none", row.id));
-        };
-        let Some(record) = parts.store.mail(id).await? else {
-            return fail("unreadable", "the mail's record is gone".to_owned());
-        };
-        let Ok(mail) = serde_json::from_str::<Mail>(&record.recipient) else {
-            return fail("unreadable", "the mail's record cannot be read".to_owned());
-        };
-        let Some(registration) = self.registration_of(row).await? else {
-            return fail("unreadable", "the mail's registration is gone".to_owned());
-        };
-        let reader = match notification::reader(&mail, &registration) {
-            Some(account) => parts.directory.account(&account).await?,
-            None => None,
-        };
-        let agents = parts.agents.as_ref().and_then(agents_address);
-        let (name, address, locale) =
-            match notification::deliver(&mail, step, &registration, reader.as_ref(), agents.as_ref()) {
-                Delivery::Send { name, address, locale } => (name, address, locale),
-                Delivery::Skip(why) => {
-                    let mail = MailWrite {
-                        state: "skipped",
-                        note: Some(why.to_owned()),
-                        ..untouched(id)
-                    };
-                    return Ok(Ran {
-                        outcome: Outcome::Done(Some(why.to_owned())),
-                        mail: Some(mail),
-                    });
-                }
-            };
-        let context = parts
-            .letter_context(&mail, &registration, reader.as_ref(), locale)
-            .await?;
-        if mail.kind == MailKind::Verification && context.link.is_none() {
-            return fail(
-                "link_key_gone",
-                "the key of the link is not in security.link_key any more".to_owned(),
-            );
-        }
-        let rendered = match render(mail.kind, locale, &context) {
-            Ok(rendered) => rendered,
-            Err(error) => return fail("render", error.to_string()),
-        };
-        let to = match (&mail.to, &parts.agents) {
-            (Recipient::Agents, Some(mailbox)) => Ok(Addressee::from(mailbox.clone())),
-            (Recipient::Agents | Recipient::Applicant | Recipient::Account(_), _) => {
-                Addressee::person(name.unwrap_or_default(), &address)
-            }
-        };
-        let subject = rendered.subject.clone();
-        let write = MailWrite {
-            address: Some(address.expose().to_owned()),
-            locale: Some(locale.as_str()),
-            subject: Some(subject),
-            ..untouched(id)
-        };
-        let sent = match to {
-            Ok(to) => {
-                let date = moment(record.created_ms);
-                let letter = Letter {
-                    id,
-                    kind: mail.kind,
-                    registration_id: registration.id.clone(),
-                    to,
-                    rendered,
-                    date,
-                };
-                parts.mailer.send(&letter).await
-            }
-            Err(error) => Err(error),
-        };
-        Ok(match sent {
-            Ok(()) => {
-                tracing::info!(mail = %id, kind = mail.kind.as_str(), registration = %registration.id, to = %address, "mail sent");
-                let sent_ms = Some(milliseconds(self.now()));
-                Ran {
-                    outcome: Outcome::Done(None),
-                    mail: Some(MailWrite {
-                        state: "sent",
-                        sent_ms,
-                        ..write
-                    }),
-                }
-            }
-            Err(error) => {
-                let note = Some(error.to_string());
-                Ran {
-                    outcome: refused(&error),
-                    mail: Some(MailWrite {
-                        state: "failed",
-                        note,
-                        ..write
-                    }),
-                }
-            }
-        })
-    }
-
-    async fn registration_of(
-        &self,
-        row: &job::Model,
-    ) -> Result<Option<enrolld_jobs::registration::Registration>, Trouble> {
-        match RegistrationId::new(row.registration_id.as_str()) {
-            Ok(id) => Ok(self.0.store.registration(&id).await?),
-            Err(_) => Ok(None),
+            JobKind::EmailVerification | JobKind::Notification => self.send_mail(row, step).await,
         }
     }
 
@@ -439,39 +317,13 @@ impl Executor {
 }
 
 /// What is away is nobody's fault; what the database refuses is ours.
-fn troubled(trouble: &Trouble) -> Outcome<Event> {
+pub(super) fn troubled(trouble: &Trouble) -> Outcome<Event> {
     let message = trouble.to_string();
     match trouble {
         Trouble::Unavailable(unavailable) => Outcome::Unavailable(Failure::new(unavailable.service, message)),
         Trouble::Contention(_) => Outcome::Unavailable(Failure::new("contention", message)),
         Trouble::Store(error) if error.is_temporary() => Outcome::Unavailable(Failure::new("database", message)),
         Trouble::Store(_) => Outcome::Retry(Failure::new("database_refused", message)),
-    }
-}
-
-fn refused(error: &SendError) -> Outcome<Event> {
-    let message = error.to_string();
-    match error {
-        SendError::Unavailable { .. } => Outcome::Unavailable(Failure::new("smtp", message)),
-        SendError::Refused { permanent: false, .. } => Outcome::Retry(Failure::new("smtp_refused", message)),
-        SendError::Refused { permanent: true, .. } => Outcome::Fail(Failure::new("smtp_refused", message)),
-        SendError::Invalid { .. } => Outcome::Fail(Failure::new("mail_invalid", message)),
-    }
-}
-
-fn agents_address(mailbox: &Mailbox) -> Option<enrolld_jobs::values::EmailAddress> {
-    enrolld_jobs::values::EmailAddress::new(AsRef::<str>::as_ref(&mailbox.email)).ok()
-}
-
-const fn untouched(id: uuid::Uuid) -> MailWrite {
-    MailWrite {
-        id,
-        state: "waiting",
-        address: None,
-        locale: None,
-        subject: None,
-        note: None,
-        sent_ms: None,
     }
 }
 

@@ -199,7 +199,7 @@ impl Intake {
         let UpstreamEvent::RegistrationEmailVerified(data) = &event.data else {
             return Ok(None);
         };
-        let link = self.executor.store().link_by_digest(&data.token).await?;
+        let link = self.executor.link_of(&data.token).await?;
         Ok(link
             .filter(|link| link.registration_id == event.subject)
             .and_then(|link| Uuid::parse_str(&link.id).ok()))
