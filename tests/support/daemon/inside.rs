@@ -100,14 +100,20 @@ impl TestDaemon {
         dump
     }
 
-    /// Entries in the intake, and entries read and not acknowledged.
-    pub(crate) async fn intake_backlog(&self) -> (u64, u64) {
+    /// Entries in a stream.
+    pub(crate) async fn stream_length(&self, name: &str) -> u64 {
         let mut connection = self.redis_connection().await;
-        let length: u64 = redis::cmd("XLEN")
-            .arg(self.key("intake"))
+        redis::cmd("XLEN")
+            .arg(self.key(name))
             .query_async(&mut connection)
             .await
-            .expect("Redis answers");
+            .expect("Redis answers")
+    }
+
+    /// Entries in the intake, and entries read and not acknowledged.
+    pub(crate) async fn intake_backlog(&self) -> (u64, u64) {
+        let length = self.stream_length("intake").await;
+        let mut connection = self.redis_connection().await;
         let pending: (u64, Option<String>, Option<String>, redis::Value) = redis::cmd("XPENDING")
             .arg(self.key("intake"))
             .arg("enrolld")
