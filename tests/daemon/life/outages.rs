@@ -95,7 +95,7 @@ async fn while_redis_stalls_work_waits(database: Database) {
             .await;
     }
     assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
-    assert_eq!(daemon.intake_backlog().await, (0, 0));
+    daemon.wait_intake_empty().await;
 }
 
 async fn flush(daemon: &TestDaemon) {
@@ -143,7 +143,7 @@ async fn while_postgres_is_away_work_waits() {
     }
     assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
     assert!(daemon.rejected().await.is_empty());
-    assert_eq!(daemon.intake_backlog().await, (0, 0));
+    daemon.wait_intake_empty().await;
 }
 
 /// Waits for a state while the daemon may answer that it cannot tell now.

@@ -1,6 +1,7 @@
 //! What the daemon keeps: for what no door shows, such as that something is *not* kept.
 
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database as Orm, DatabaseConnection, FromQueryResult as _, JsonValue,
@@ -8,7 +9,8 @@ use sea_orm::{
 };
 use serde_json::Value;
 
-use super::TestDaemon;
+use super::{POLL, TestDaemon};
+use crate::support::child::PATIENCE;
 use crate::support::database::DatabaseServer;
 
 /// The database.
@@ -108,6 +110,15 @@ impl TestDaemon {
             .query_async(&mut connection)
             .await
             .expect("Redis answers")
+    }
+
+    /// Waits until everything in the intake is taken in and acknowledged; what it says may be applied before that.
+    pub(crate) async fn wait_intake_empty(&self) {
+        let start = Instant::now();
+        while self.intake_backlog().await != (0, 0) {
+            assert!(start.elapsed() < PATIENCE, "entries stay in the intake");
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Entries in the intake, and entries read and not acknowledged.
