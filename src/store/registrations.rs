@@ -76,7 +76,7 @@ impl Store {
 
 fn read(row: &registration::Model) -> Result<Registration, StoreError> {
     serde_json::from_str(&row.data)
-        .map_err(|error| StoreError::refused(format!("registration {} cannot be read: {error}", row.id)))
+        .map_err(|error| StoreError::unreadable(format_args!("registration {}", row.id), error))
 }
 
 fn line(row: timeline::Model) -> TimelineLine {
