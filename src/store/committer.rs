@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use sea_orm::{DatabaseConnection, DbBackend};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Store, batch,
+    Store, batch, bounded,
     error::StoreError,
     statements::Statements,
     transition::{Transition, Verdict},
@@ -27,11 +28,16 @@ const MAX_BATCH: usize = 64;
 const QUEUE: usize = 1024;
 
 /// Tries of a batch that other transactions stand in the way of.
-const CONFLICT_TRIES: u32 = 10;
+const CONFLICT_TRIES: usize = 10;
 
 /// Waits between tries while the database is away: from the first, doubling, to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Waits between tries of a batch that another transaction stands in the way of. They differ by chance: two that were in each
+/// other's way at once would be so again.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 type Answer = Result<Verdict, StoreError>;
 
@@ -204,12 +210,21 @@ impl Committer {
 
     async fn try_commit(&self, batch: &[Submission]) -> Result<Vec<Verdict>, StoreError> {
         let transitions: Vec<&Transition> = batch.iter().map(|submission| &*submission.transition).collect();
-        let mut tries = 1;
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_max_times(CONFLICT_TRIES - 1)
+            .with_jitter()
+            .build();
         loop {
-            match self.commit_once(&transitions).await {
-                Err(StoreError::Conflict(message)) if tries < CONFLICT_TRIES => {
-                    tracing::debug!(message, tries, "a batch is tried again");
-                    tries += 1;
+            // Should the commit have come through without an answer, the next try finds its token.
+            match bounded(self.commit_once(&transitions)).await {
+                Err(StoreError::Conflict(message)) => {
+                    let Some(pause) = pauses.next() else {
+                        return Err(StoreError::Conflict(message));
+                    };
+                    tracing::debug!(message, ?pause, "a batch is tried again");
+                    tokio::time::sleep(pause).await;
                 }
                 outcome => return outcome,
             }
