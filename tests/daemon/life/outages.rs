@@ -36,7 +36,7 @@ async fn redis_may_be_emptied_while_registrations_wait(database: Database) {
     let start = Instant::now();
     loop {
         daemon.stall();
-        if daemon.count("jobs WHERE state = 'queued'").await > 5 && daemon.intake_backlog().await == (0, 0) {
+        if stream_length(&daemon, "jobs:verification").await > 10 && daemon.intake_backlog().await == (0, 0) {
             break;
         }
         daemon.go_on();
@@ -95,6 +95,16 @@ async fn while_redis_stalls_work_waits(database: Database) {
     }
     assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
     assert_eq!(daemon.intake_backlog().await, (0, 0));
+}
+
+/// Entries in a stream; those that are read ahead are among them.
+async fn stream_length(daemon: &TestDaemon, stream: &str) -> u64 {
+    let mut connection = daemon.redis_connection().await;
+    let length: redis::RedisResult<u64> = redis::cmd("XLEN")
+        .arg(daemon.key(stream))
+        .query_async(&mut connection)
+        .await;
+    length.expect("Redis answers")
 }
 
 async fn flush(daemon: &TestDaemon) {
