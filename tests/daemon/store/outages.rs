@@ -103,7 +103,7 @@ async fn pass_on(listener: TcpListener, address: String, forget: watch::Receiver
                 _ = copy_bidirectional(&mut near, &mut far) => {}
                 _ = forget.changed() => {
                     drop(far);
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             }
         });
