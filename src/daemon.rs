@@ -61,8 +61,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             told.cancel();
         }
     });
-    Daemon::start(settings, Arc::new(System)).await?.run(stop).await;
-    Ok(())
+    Daemon::start(settings, Arc::new(System)).await?.run(stop).await
 }
 
 /// A daemon that has started: it listens, and is about to work.
@@ -173,7 +172,10 @@ impl Daemon {
 
     /// Works until `stop`, then drains: it takes no more work, finishes what runs within `shutdown.grace`, and brings out what is
     /// committed.
-    pub async fn run(mut self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// When a part of the daemon ended by itself: it drains then too, and whoever started it starts it again.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         // Cancelled once the workers are through: what they commit still has to be brought on its way.
         let drained = CancellationToken::new();
         let mut until_drained = self.until_drained(&stop, &drained);
@@ -181,7 +183,16 @@ impl Daemon {
         tracing::info!(daemon = self.identity.id, version = env!("CARGO_PKG_VERSION"), "ready");
         notify(&[sd_notify::NotifyState::Ready]);
 
-        stop.cancelled().await;
+        let ended_early = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            Some(ended) = until_stop.join_next() => Some(ended),
+            Some(ended) = until_drained.join_next() => Some(ended),
+        };
+        if let Some(ended) = &ended_early {
+            tracing::error!(?ended, "a part of the daemon has ended by itself; stopping");
+            stop.cancel();
+        }
         let grace = self.settings.shutdown.grace;
         tracing::info!(?grace, "stopping: finishing what runs");
         notify(&[sd_notify::NotifyState::Stopping]);
@@ -192,9 +203,16 @@ impl Daemon {
         });
         if in_time.await.is_err() {
             tracing::warn!("not everything that ran has ended in time; it is taken over, and no attempt is spent");
+            // Nothing may go on once others have been told that this daemon has stopped.
+            until_stop.shutdown().await;
+            until_drained.shutdown().await;
         }
         self.farewell().await;
         tracing::info!("stopped");
+        if ended_early.is_some() {
+            bail!("a part of the daemon ended by itself; the log says which");
+        }
+        Ok(())
     }
 
     /// What takes on work: it ends at the stop, when what runs is finished.

@@ -60,8 +60,9 @@ pub async fn run(folder: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let working = tokio::spawn(daemon.run(stop.clone()));
     let walked = walk(&people).await;
     stop.cancel();
-    working.await.context("the daemon ended badly")?;
+    let ended = working.await.context("the daemon ended badly")?;
     walked?;
+    ended?;
     report::write(out, &store, &mail_dir, &config).await
 }
 

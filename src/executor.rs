@@ -7,7 +7,7 @@ mod run;
 mod send;
 mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
@@ -38,6 +38,9 @@ use crate::{
 
 /// Times that a decision is made again because something changed meanwhile, before the caller is told to come back later.
 const DECIDE_TRIES: u32 = 50;
+
+/// How long gathering facts may take before the directory counts as away.
+const GATHER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Everything that carrying out the workflow takes. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -220,7 +223,13 @@ impl Executor {
         let rules = &self.0.rules;
         match decide(registration, event, &Facts::default(), now, rules) {
             Decided::NeedsPresentFacts => {
-                let gathered = facts::gather(&self.0.store, &self.0.directory, registration).await?;
+                let gathering = facts::gather(&self.0.store, &self.0.directory, registration);
+                let gathered = tokio::time::timeout(GATHER_WITHIN, gathering)
+                    .await
+                    .map_err(|_| Unavailable {
+                        service: "directory",
+                        message: format!("it did not answer within {GATHER_WITHIN:?}"),
+                    })??;
                 let facts = Facts {
                     present: Some(gathered.present),
                 };

@@ -18,6 +18,7 @@ use crate::{
     refusal::{Reason, Refusal},
     registration::{Registration, State, StateName},
     rules::Rules,
+    values::AccountId,
 };
 
 pub use applying::submit;
@@ -60,6 +61,18 @@ pub struct TimelineEntry {
     pub actor: String,
     /// More about it; always with `to`, the state that it led to.
     pub detail: Map<String, Value>,
+}
+
+impl TimelineEntry {
+    fn new(at: DateTime<Utc>, event: &Event, actor: String, mut detail: Map<String, Value>, to: StateName) -> Self {
+        detail.insert("to".to_owned(), to.as_str().into());
+        Self {
+            at,
+            event: event.name(),
+            actor,
+            detail,
+        }
+    }
 }
 
 /// The name under which our own events stand on the timeline.
@@ -343,11 +356,13 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Moves to `state`: another wait begins.
+    /// Moves to `state`: another wait begins, if perhaps in the same state.
     fn to(mut self, state: State) -> Self {
+        if self.registration.state.name() != state.name() {
+            self.registration.since = self.case.now;
+        }
         self.registration.state = state;
         self.registration.step += 1;
-        self.registration.since = self.case.now;
         self
     }
 
@@ -357,7 +372,13 @@ impl Change<'_> {
     }
 
     fn mail(self, kind: MailKind, to: Recipient) -> Self {
-        self.effect(Effect::Mail(Mail { kind, to }))
+        self.effect(Effect::Mail(Mail { kind, to, about: None }))
+    }
+
+    /// A mail that speaks of a DA.
+    fn mail_about(self, da: &AccountId, kind: MailKind, to: Recipient) -> Self {
+        let about = Some(da.clone());
+        self.effect(Effect::Mail(Mail { kind, to, about }))
     }
 
     fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
@@ -376,18 +397,13 @@ impl Change<'_> {
         effect_id(&self.registration.id, self.registration.version, self.effects.len())
     }
 
-    fn decided(mut self) -> Decided {
-        self.detail
-            .insert("to".to_owned(), self.registration.state.name().as_str().into());
+    fn decided(self) -> Decided {
+        let to = self.registration.state.name();
+        let entry = TimelineEntry::new(self.case.now, self.case.event, self.case.actor(), self.detail, to);
         Decided::Decision(Box::new(Decision {
             registration: self.registration,
             effects: self.effects,
-            entry: TimelineEntry {
-                at: self.case.now,
-                event: self.case.event.name(),
-                actor: self.case.actor(),
-                detail: self.detail,
-            },
+            entry,
             rests_on_tree: self.rests_on_tree,
         }))
     }

@@ -48,6 +48,10 @@ pub struct Mail {
     pub kind: MailKind,
     /// To whom.
     pub to: Recipient,
+    /// The DA whom it speaks of: who was asked, or who decided. Told apart when it is decided, since the registration may have
+    /// moved on by the time it is sent.
+    #[serde(default)]
+    pub about: Option<AccountId>,
 }
 
 /// Whom a mail goes to. The address is looked up when it is sent.
@@ -118,11 +122,10 @@ impl MailKind {
     /// any more once the registration has moved on (D23).
     pub const fn belongs_to_step(self) -> bool {
         match self {
-            Self::Verification | Self::AccessRequest | Self::ReviewCase => true,
+            Self::Verification | Self::AccessRequest | Self::AccessRequestNotice | Self::ReviewCase => true,
             Self::Welcome
             | Self::CustomerAdministrator
             | Self::DaTerms
-            | Self::AccessRequestNotice
             | Self::AccessApproved
             | Self::AccessDenied
             | Self::Rerouted

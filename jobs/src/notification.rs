@@ -1,8 +1,7 @@
 //! Job `notification`: sends a mail (contract, section 7).
 
 use crate::{
-    da_routing::first_reachable,
-    directory::{Account, Administrator},
+    directory::Account,
     effect::{Mail, MailKind, Recipient},
     registration::{Registration, State},
     values::{AccountId, EmailAddress, Locale},
@@ -11,15 +10,17 @@ use crate::{
 /// Where a mail goes, or why it does not go any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// It is to be sent.
-    Send {
-        /// The reader's name, if it is a person.
-        name: Option<String>,
+    /// It is to be sent to a person.
+    Person {
+        /// Their name.
+        name: String,
         /// The address.
         address: EmailAddress,
         /// The language (D17).
         locale: Locale,
     },
+    /// It is to be sent to the agents' mailbox, in English.
+    Agents,
     /// It is not sent, and that is well; says why.
     Skip(&'static str),
 }
@@ -33,40 +34,21 @@ pub fn reader(mail: &Mail, registration: &Registration) -> Option<AccountId> {
     }
 }
 
-/// Whether a mail of this kind tells who was asked to decide.
-pub const fn names_who_was_asked(kind: MailKind) -> bool {
-    matches!(kind, MailKind::AccessRequestNotice | MailKind::Rerouted)
-}
-
-/// The DA who was asked, also once the decision has been made: mail may be late. The first who could be reached was asked
-/// first. `None` once the applicant has begun anew.
-pub fn administrator_asked(registration: &Registration) -> Option<&Administrator> {
-    registration
-        .delegated_administrator()
-        .or_else(|| first_reachable(&registration.administrators, &registration.account_id))
-}
-
-/// Addresses `mail`, made at the registration's step `step`, to its `reader` as the directory has them now, or to the
-/// `agents`' mailbox.
+/// Addresses `mail`, made at the registration's step `step`, to its `reader` as the directory has them now, or to the agents,
+/// if they have a mailbox.
 pub fn deliver(
     mail: &Mail,
     step: u32,
     registration: &Registration,
     reader: Option<&Account>,
-    agents: Option<&EmailAddress>,
+    have_agents: bool,
 ) -> Delivery {
     if mail.kind.belongs_to_step() && step != registration.step {
         return Delivery::Skip("the registration has moved on");
     }
-    if names_who_was_asked(mail.kind) && administrator_asked(registration).is_none() {
-        return Delivery::Skip("the registration has moved on");
-    }
     match mail.to {
-        Recipient::Agents => agents.map_or(Delivery::Skip("review.mailbox is not set"), |address| Delivery::Send {
-            name: None,
-            address: address.clone(),
-            locale: Locale::En,
-        }),
+        Recipient::Agents if have_agents => Delivery::Agents,
+        Recipient::Agents => Delivery::Skip("review.mailbox is not set"),
         Recipient::Applicant | Recipient::Account(_) => {
             let Some(account) = reader else {
                 return Delivery::Skip("the account is gone");
@@ -78,8 +60,8 @@ pub fn deliver(
             };
             address.map_or(
                 Delivery::Skip("the account has no address that mail can be sent to"),
-                |address| Delivery::Send {
-                    name: Some(account.name.clone()),
+                |address| Delivery::Person {
+                    name: account.name.clone(),
                     address,
                     locale: account.language(),
                 },

@@ -38,7 +38,7 @@ pub(super) async fn link_keys(
         return Ok(keys);
     }
     let kept = store.link_key(&hex(&environment.random()), environment.now()).await?;
-    LinkKeys::new(vec![SecretString::from(kept)]).context("the database keeps no link key; run `enrolld migrate`")
+    LinkKeys::new(vec![SecretString::from(kept)]).context("the database keeps an empty link key; set security.link_key")
 }
 
 pub(super) async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Option<PrivateRedis>)> {

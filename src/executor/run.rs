@@ -15,7 +15,7 @@ use crate::{
     store::{
         entities::job,
         milliseconds,
-        transition::{Guard, JobWrite, MailWrite, Verdict},
+        transition::{JobWrite, MailWrite, Verdict},
     },
 };
 
@@ -25,18 +25,21 @@ const MAX_CRASHES: i64 = 3;
 /// Longest error text kept, in characters.
 const MAX_ERROR_CHARS: usize = 1000;
 
+/// How long the database may take to show that it is there.
+const PING_WITHIN: Duration = Duration::from_secs(2);
+
 /// Waits between tries to read or write a job while the database is away: from the first, doubling, to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// What a run came to, besides what it did to the registration.
 pub(super) struct Ran {
-    pub(super) outcome: Outcome<Event>,
+    pub(super) outcome: Outcome,
     pub(super) mail: Option<MailWrite>,
 }
 
-impl From<Outcome<Event>> for Ran {
-    fn from(outcome: Outcome<Event>) -> Self {
+impl From<Outcome> for Ran {
+    fn from(outcome: Outcome) -> Self {
         Self { outcome, mail: None }
     }
 }
@@ -48,9 +51,13 @@ impl Executor {
     }
 
     /// Runs the job of an entry that a daemon which is gone had read. That may have been this job's doing, so it is noted first; a
-    /// job that ends daemon after daemon is given up.
+    /// job that ends daemon after daemon is given up. It is another run: should the daemon only have been silent, what it still
+    /// writes of the earlier run is stale.
     pub async fn rescue_job(&self, kind: JobKind, reference: JobRef) {
-        let crashes = self.patiently(|| self.0.store.note_crash(reference)).await;
+        let noted = self.patiently(|| self.0.store.note_crash(reference)).await;
+        let Some((crashes, reference)) = noted else {
+            return;
+        };
         if crashes < MAX_CRASHES {
             tracing::info!(job = %reference.id, kind = kind.as_str(), crashes, "taking over a job of a daemon that is gone");
             self.run(kind, reference, true).await;
@@ -59,10 +66,9 @@ impl Executor {
         let Some(row) = self.load(reference).await else {
             return;
         };
-        let now = milliseconds(self.now());
         let write = JobWrite {
             state: "dead",
-            finished_ms: Some(now),
+            finished_ms: Some(milliseconds(self.now())),
             error_class: Some("poison".to_owned()),
             error: Some(format!("its run ended the daemon {crashes} times")),
             ..self.job_write(&row)
@@ -88,50 +94,70 @@ impl Executor {
         if kind.has_outside_effect() && !self.start(&mut row).await {
             return;
         }
+        // Otherwise the decision that it led to has settled the job.
+        if let Some(ran) = self.guarded(kind, &row).await {
+            self.finish(kind, &row, ran).await;
+        }
+    }
+
+    /// Does what the job is for, and what it leads to, within `workers.<job>.timeout`; a panic ends only this run.
+    async fn guarded(&self, kind: JobKind, row: &job::Model) -> Option<Ran> {
         let time = self
             .0
             .workers
             .get(kind.as_str())
             .map_or(Duration::from_secs(30), |worker| worker.timeout);
-        let work = AssertUnwindSafe(self.work(kind, &row)).catch_unwind();
-        let ran = match tokio::time::timeout(time, work).await {
+        let work = AssertUnwindSafe(self.work(kind, row)).catch_unwind();
+        match tokio::time::timeout(time, work).await {
             Ok(Ok(ran)) => ran,
-            Ok(Err(_)) => Outcome::Retry(Failure::new("panic", "the job panicked; the log has the place")).into(),
-            Err(_) => {
-                let message = format!("the job took longer than {time:?} (workers.{}.timeout)", kind.as_str());
-                Outcome::Retry(Failure::new("timeout", message)).into()
+            Ok(Err(_)) => {
+                let failure = Failure::new("panic", "the job panicked; the log has the place");
+                Some(Outcome::Retry(failure).into())
             }
-        };
-        self.finish(kind, &row, ran).await;
+            Err(_) => Some(self.late(kind, time).await.into()),
+        }
     }
 
-    /// Does what the job is for.
-    async fn work(&self, kind: JobKind, row: &job::Model) -> Ran {
+    /// A run that took too long has spent an attempt, unless it was waiting for the database.
+    async fn late(&self, kind: JobKind, time: Duration) -> Outcome {
+        if !matches!(tokio::time::timeout(PING_WITHIN, self.0.store.ping()).await, Ok(Ok(()))) {
+            return Outcome::Unavailable(Failure::new("database", "the database did not answer"));
+        }
+        let message = format!("the job took longer than {time:?} (workers.{}.timeout)", kind.as_str());
+        Outcome::Retry(Failure::new("timeout", message))
+    }
+
+    /// Does what the job is for; `None` when the decision that it led to has settled it.
+    async fn work(&self, kind: JobKind, row: &job::Model) -> Option<Ran> {
         let step = u32::try_from(row.step).unwrap_or_default();
         match kind {
-            JobKind::Verification => Outcome::Event(Event::Verify { step }).into(),
-            JobKind::DaRouting => Outcome::Event(Event::Route { step }).into(),
-            JobKind::EmailVerification | JobKind::Notification => self.send_mail(row, step).await,
+            JobKind::Verification => self.happened(row, Event::Verify { step }).await,
+            JobKind::DaRouting => self.happened(row, Event::Route { step }).await,
+            JobKind::EmailVerification | JobKind::Notification => Some(self.send_mail(row, step).await),
         }
+    }
+
+    /// Decides on what the job brings.
+    async fn happened(&self, row: &job::Model, event: Event) -> Option<Ran> {
+        let Ok(id) = RegistrationId::new(row.registration_id.as_str()) else {
+            let failure = Failure::new("unreadable", "the job's registration has no valid id");
+            return Some(Outcome::Fail(failure).into());
+        };
+        let outcome = match self.apply(&id, &event, &Cause::Job(self.succeeded(row, None))).await {
+            Ok(Applied::Changed(_) | Applied::Dropped(_)) => return None,
+            Ok(Applied::Ignored) => Outcome::Done(Some("the registration has moved on".to_owned())),
+            Ok(Applied::Refused(refusal)) => {
+                let message = format!("refused: {} ({})", refusal.reason.as_str(), refusal.code());
+                Outcome::Fail(Failure::new("refused", message))
+            }
+            Err(trouble) => troubled(&trouble),
+        };
+        Some(outcome.into())
     }
 
     /// Writes what the run came to.
     async fn finish(&self, kind: JobKind, row: &job::Model, ran: Ran) {
-        let succeeded = self.succeeded(row, None);
-        let outcome = match ran.outcome {
-            Outcome::Event(event) => match self.apply_of(row, &event, succeeded.clone()).await {
-                Ok(Applied::Changed(_) | Applied::Dropped(_)) => return,
-                Ok(Applied::Ignored) => Outcome::Done(Some("the registration has moved on".to_owned())),
-                Ok(Applied::Refused(refusal)) => {
-                    let message = format!("refused: {} ({})", refusal.reason.as_str(), refusal.code());
-                    Outcome::Fail(Failure::new("refused", message))
-                }
-                Err(trouble) => troubled(&trouble),
-            },
-            outcome => outcome,
-        };
-        let (write, ended) = match outcome {
-            Outcome::Event(_) => unreachable!("settled above"),
+        let (write, ended) = match ran.outcome {
             Outcome::Done(note) => (self.succeeded(row, note), true),
             Outcome::Unavailable(failure) => (self.retrying(row, &failure, row.attempts), false),
             Outcome::Fail(failure) => (self.dead(row, &failure, row.attempts + 1), true),
@@ -162,13 +188,6 @@ impl Executor {
         self.settle(write, mail.filter(|_| ended)).await;
     }
 
-    async fn apply_of(&self, row: &job::Model, event: &Event, succeeded: JobWrite) -> Result<Applied, Trouble> {
-        match RegistrationId::new(row.registration_id.as_str()) {
-            Ok(id) => self.apply(&id, event, &Cause::Job(succeeded)).await,
-            Err(_) => Ok(Applied::Ignored),
-        }
-    }
-
     /// Marks the job as running, before it does something that cannot be undone. `false` if it is not ours to run.
     async fn start(&self, row: &mut job::Model) -> bool {
         let started = milliseconds(self.now());
@@ -178,25 +197,28 @@ impl Executor {
             daemon_id: Some(self.0.daemon_id.clone()),
             ..self.job_write(row)
         };
-        if self.settle(write, None).await == Some(Verdict::Stale(Guard::Job)) {
+        match self.settle(write, None).await {
+            Some(Verdict::Applied) => {}
             // Unless it was this very write, whose answer was lost.
-            let Ok(id) = uuid::Uuid::parse_str(&row.id) else {
-                return false;
-            };
-            let stored = self.patiently(|| self.0.store.job(id)).await;
-            let ours = stored.is_some_and(|stored| {
-                stored.run_no == row.run_no
-                    && stored.state == "running"
-                    && stored.started_ms == Some(started)
-                    && stored.daemon_id.as_deref() == Some(self.0.daemon_id.as_str())
-            });
-            if !ours {
-                return false;
-            }
+            Some(Verdict::Stale(_)) if self.has_started(row, started).await => {}
+            _ => return false,
         }
         "running".clone_into(&mut row.state);
         row.started_ms = Some(started);
         true
+    }
+
+    async fn has_started(&self, row: &job::Model, started: i64) -> bool {
+        let Ok(id) = uuid::Uuid::parse_str(&row.id) else {
+            return false;
+        };
+        let stored = self.patiently(|| self.0.store.job(id)).await;
+        stored.is_some_and(|stored| {
+            stored.run_no == row.run_no
+                && stored.state == "running"
+                && stored.started_ms == Some(started)
+                && stored.daemon_id.as_deref() == Some(self.0.daemon_id.as_str())
+        })
     }
 
     async fn settle(&self, write: JobWrite, mail: Option<MailWrite>) -> Option<Verdict> {
@@ -317,7 +339,7 @@ impl Executor {
 }
 
 /// What is away is nobody's fault; what the database refuses is ours.
-pub(super) fn troubled(trouble: &Trouble) -> Outcome<Event> {
+pub(super) fn troubled(trouble: &Trouble) -> Outcome {
     let message = trouble.to_string();
     match trouble {
         Trouble::Unavailable(unavailable) => Outcome::Unavailable(Failure::new(unavailable.service, message)),

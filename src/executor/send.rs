@@ -1,14 +1,13 @@
 //! Sends one mail: addresses it, fills it, renders it, and hands it to the mail server.
 
 use enrolld_jobs::{
-    effect::{Mail, MailKind, Recipient},
+    effect::{Mail, MailKind},
     job::{Failure, Outcome},
     notification::{self, Delivery},
     ports::{Directory as _, Unavailable},
     registration::Registration,
-    values::{EmailAddress, RegistrationId},
+    values::{EmailAddress, Locale, RegistrationId},
 };
-use lettre::message::Mailbox;
 use uuid::Uuid;
 
 use super::{
@@ -54,7 +53,6 @@ impl From<Trouble> for Stop {
 /// A mail that is ready to go, and its record if all goes well.
 struct Ready {
     letter: Letter,
-    address: EmailAddress,
     record: MailWrite,
 }
 
@@ -62,7 +60,7 @@ impl Executor {
     /// Sends the mail of the job's id, made at the registration's step `step`.
     pub(super) async fn send_mail(&self, row: &job::Model, step: u32) -> Ran {
         match self.prepare(row, step).await {
-            Ok(ready) => self.hand_over(ready).await,
+            Ok(ready) => self.hand_over(row, ready).await,
             Err(Stop::Ended(ran)) => *ran,
             Err(Stop::Trouble(trouble)) => troubled(&trouble).into(),
         }
@@ -77,11 +75,18 @@ impl Executor {
             Some(account) => parts.directory.account(&account).await?,
             None => None,
         };
-        let agents = parts.agents.as_ref().and_then(address_of);
-        let delivery = notification::deliver(&mail, step, &registration, reader.as_ref(), agents.as_ref());
-        let (name, address, locale) = match delivery {
-            Delivery::Send { name, address, locale } => (name, address, locale),
-            Delivery::Skip(why) => return Err(skipped(id, why)),
+        let delivery = notification::deliver(&mail, step, &registration, reader.as_ref(), parts.agents.is_some());
+        let (to, address, locale) = match (delivery, &parts.agents) {
+            (Delivery::Person { name, address, locale }, _) => {
+                (Addressee::person(name, &address), address.expose().to_owned(), locale)
+            }
+            (Delivery::Agents, Some(mailbox)) => (
+                Ok(Addressee::from(mailbox.clone())),
+                mailbox.email.to_string(),
+                Locale::En,
+            ),
+            (Delivery::Agents, None) => return Err(skipped(id, "review.mailbox is not set")),
+            (Delivery::Skip(why), _) => return Err(skipped(id, why)),
         };
         let context = parts
             .letter_context(&mail, &registration, reader.as_ref(), locale)
@@ -93,18 +98,15 @@ impl Executor {
             ));
         }
         let rendered = render(mail.kind, locale, &context).map_err(|error| failed("render", &error.to_string()))?;
-        let to = match (&mail.to, &parts.agents) {
-            (Recipient::Agents, Some(mailbox)) => Addressee::from(mailbox.clone()),
-            (Recipient::Agents | Recipient::Applicant | Recipient::Account(_), _) => {
-                Addressee::person(name.unwrap_or_default(), &address)
-                    .map_err(|error| Stop::Ended(Box::new(refused(&error, untouched(id)))))?
-            }
-        };
         let record_when_sent = MailWrite {
-            address: Some(address.expose().to_owned()),
+            address: Some(address),
             locale: Some(locale.as_str()),
             subject: Some(rendered.subject.clone()),
             ..untouched(id)
+        };
+        let to = match to {
+            Ok(to) => to,
+            Err(error) => return Err(Stop::Ended(Box::new(refused(&error, record_when_sent)))),
         };
         let letter = Letter {
             id,
@@ -117,7 +119,6 @@ impl Executor {
         };
         Ok(Ready {
             letter,
-            address,
             record: record_when_sent,
         })
     }
@@ -141,22 +142,22 @@ impl Executor {
     }
 
     /// Hands the letter to the mail server, and says what became of it.
-    async fn hand_over(
-        &self,
-        Ready {
-            letter,
-            address,
-            record,
-        }: Ready,
-    ) -> Ran {
+    async fn hand_over(&self, row: &job::Model, Ready { letter, record }: Ready) -> Ran {
+        // Whoever was silent for long may have been taken for dead, and the mail be on its way from elsewhere.
+        match self.is_still_ours(row).await {
+            Ok(true) => {}
+            Ok(false) => return Outcome::Done(Some("taken over by another daemon".to_owned())).into(),
+            Err(trouble) => return troubled(&trouble).into(),
+        }
         if let Err(error) = self.0.mailer.send(&letter).await {
             return refused(&error, record);
         }
+        let to = record.address.as_deref().map(EmailAddress::new).and_then(Result::ok);
         tracing::info!(
             mail = %letter.id,
             kind = letter.kind.as_str(),
             registration = %letter.registration_id,
-            to = %address,
+            to = to.map_or("a mailbox".to_owned(), |address| address.to_string()),
             "mail sent"
         );
         let mail = MailWrite {
@@ -168,6 +169,18 @@ impl Executor {
             outcome: Outcome::Done(None),
             mail: Some(mail),
         }
+    }
+
+    async fn is_still_ours(&self, row: &job::Model) -> Result<bool, Trouble> {
+        let Ok(id) = Uuid::parse_str(&row.id) else {
+            return Ok(false);
+        };
+        let stored = self.0.store.job(id).await?;
+        Ok(stored.is_some_and(|stored| {
+            stored.run_no == row.run_no
+                && stored.state == "running"
+                && stored.daemon_id.as_deref() == Some(self.0.daemon_id.as_str())
+        }))
     }
 }
 
@@ -210,10 +223,6 @@ fn refused(error: &SendError, record: MailWrite) -> Ran {
         outcome,
         mail: Some(mail),
     }
-}
-
-fn address_of(mailbox: &Mailbox) -> Option<EmailAddress> {
-    EmailAddress::new(AsRef::<str>::as_ref(&mailbox.email)).ok()
 }
 
 /// The record of a mail that waits.

@@ -60,6 +60,13 @@ async fn all_are_in_and_told_once(daemon: &TestDaemon) {
         wait(daemon, n, "active").await;
         daemon.wait_kind("access_approved", &name(n), 1).await;
     }
+    // A mail is out before its job has ended, and what a killed daemon had read may be applied before it is acknowledged.
+    let start = std::time::Instant::now();
+    let open = "jobs WHERE state NOT IN ('succeeded', 'cancelled')";
+    while daemon.count(open).await > 0 || daemon.intake_backlog().await != (0, 0) {
+        assert!(start.elapsed() < PATIENCE, "something is left over");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let mut by_mail: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for mail in daemon.mails() {
         let id = mail.header("Message-ID").expect("a mail has an id").to_owned();
@@ -71,17 +78,19 @@ async fn all_are_in_and_told_once(daemon: &TestDaemon) {
     for (mail, ids) in &by_mail {
         assert_eq!(ids.len(), 1, "{mail:?} once: {ids:?}");
     }
-    // The request may be overtaken by the decision, and is not sent then (D23); here it never is: the grant comes after all wait.
+    // The mail of a daemon killed over it may be out without being recorded: then it is not sent again once it is of no use.
     let sent = daemon.count("mails WHERE state = 'sent'").await;
-    assert_eq!(sent, by_mail.len(), "what is recorded as sent was sent");
-    let wasteful = "jobs WHERE attempts > 1 OR state NOT IN ('succeeded', 'cancelled')";
+    assert!(
+        sent <= by_mail.len(),
+        "{sent} are recorded as sent, of {}",
+        by_mail.len()
+    );
     assert_eq!(
-        daemon.count(wasteful).await,
+        daemon.count("jobs WHERE attempts > 1").await,
         0,
         "no attempt is spent on stops and kills"
     );
     assert!(daemon.rejected().await.is_empty());
-    assert_eq!(daemon.intake_backlog().await, (0, 0));
 }
 
 async fn wait(daemon: &TestDaemon, n: usize, state: &str) {
@@ -118,6 +127,11 @@ async fn a_stop_while_busy_finishes_what_runs_and_the_next_start_does_the_rest(d
     grant_all(&daemon).await;
     daemon.restart().await;
     all_are_in_and_told_once(&daemon).await;
+    assert_eq!(
+        daemon.count("mails WHERE state = 'sent'").await,
+        daemon.mails().len(),
+        "every mail is recorded"
+    );
     let crashed = daemon.count("jobs WHERE crashes > 0").await;
     assert_eq!(crashed, 0, "a stop is no crash");
 }

@@ -1,7 +1,7 @@
 //! The events of one subject are applied in the order in which they were added (contract, section 1), and a crowd gets through.
 
 use crate::steps::{changes, timeline, wait_changes, wait_rejected};
-use crate::support::companies::{companies, submitted_at};
+use crate::support::companies::{applicant, companies, submitted_at};
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
 use crate::support::events;
@@ -9,6 +9,7 @@ use crate::support::events;
 crate::support::for_each_database!(
     the_events_of_a_subject_are_applied_in_their_order,
     three_hundred_at_once_all_get_through,
+    a_hundred_of_one_company_all_get_through,
 );
 
 async fn the_events_of_a_subject_are_applied_in_their_order(database: Database) {
@@ -92,4 +93,36 @@ async fn three_hundred_at_once_all_get_through(database: Database) {
     assert_eq!(changes(&daemon, &name(0, "a")).await.len(), 3);
     assert_eq!(daemon.count("jobs WHERE state <> 'succeeded'").await, 0);
     assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
+}
+
+/// Each decision rests on who is DA and who has access in the tree, so none can be made beside another (design, invariants).
+async fn a_hundred_of_one_company_all_get_through(database: Database) {
+    const PEOPLE: usize = 100;
+    let daemon = TestDaemon::builder(database)
+        .directory(&companies(1, PEOPLE, true))
+        .start()
+        .await;
+    let name = |n: usize| format!("reg-{n}");
+    let each = |event: &dyn Fn(usize) -> serde_json::Value| (0..PEOPLE).map(event).collect::<Vec<_>>();
+    daemon
+        .send_all(&each(&|n| submitted_at(&name(n), 0, &applicant(n))))
+        .await;
+    for n in 0..PEOPLE {
+        daemon.wait_state(&name(n), "awaiting_confirmation").await;
+    }
+    daemon.send_all(&each(&|n| events::confirmed(&name(n)))).await;
+    for n in 0..PEOPLE {
+        daemon.wait_state(&name(n), "awaiting_da").await;
+    }
+    let decided = |n: usize| match n % 2 {
+        0 => events::da_granted(&name(n), "c0-da", "customer_user"),
+        _ => events::da_denied(&name(n), "c0-da", "enough"),
+    };
+    daemon.send_all(&each(&decided)).await;
+    for n in 0..PEOPLE {
+        let state = if n % 2 == 0 { "active" } else { "denied" };
+        daemon.wait_state(&name(n), state).await;
+    }
+    assert_eq!(daemon.count("grants").await, PEOPLE / 2);
+    assert!(daemon.rejected().await.is_empty());
 }

@@ -1,12 +1,12 @@
 //! A directory with as many companies as a test wants.
 //!
 //! Company `n` is the tree `c<n>` with the site `c<n>-site`; its contract is `5<n>`, with the device `DEV<n>`. Its applicants are
-//! `c<n>-a`, `c<n>-b`, …, with addresses at `c<n>.example`.
+//! `c<n>-a`, `c<n>-b`, … (after `z`: `c<n>-a26`, …), with addresses at `c<n>.example`.
 
 use serde_json::{Value, json};
 
-/// `count` companies of `applicants` applicants each (26 at most); with `administrator`, `c<n>-da` is the DA of each.
-pub(crate) fn companies(count: usize, applicants: u8, administrator: bool) -> Value {
+/// `count` companies of `applicants` applicants each; with `administrator`, `c<n>-da` is the DA of each.
+pub(crate) fn companies(count: usize, applicants: usize, administrator: bool) -> Value {
     let (mut organizations, mut accounts, mut contracts, mut devices, mut administrators) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for n in 0..count {
@@ -22,8 +22,8 @@ pub(crate) fn companies(count: usize, applicants: u8, administrator: bool) -> Va
                 "email": format!("{name}@{company}.example"), "status": "active", "locale": "en", "flagged": false,
                 "contracts": contracts})
         };
-        for letter in (b'a'..).take(applicants.into()) {
-            accounts.push(account(&char::from(letter).to_string(), json!([format!("5{n}")])));
+        for name in (0..applicants).map(applicant) {
+            accounts.push(account(&name, json!([format!("5{n}")])));
         }
         if administrator {
             accounts.push(account("da", json!([])));
@@ -35,6 +35,14 @@ pub(crate) fn companies(count: usize, applicants: u8, administrator: bool) -> Va
     }
     json!({"organizations": organizations, "accounts": accounts, "contracts": contracts, "devices": devices,
         "administrators": administrators})
+}
+
+/// The name of a company's applicant, counted from 0.
+pub(crate) fn applicant(number: usize) -> String {
+    match u8::try_from(number) {
+        Ok(number @ 0..26) => char::from(b'a' + number).to_string(),
+        _ => format!("a{number}"),
+    }
 }
 
 /// `registration.submitted` by an applicant (`a`) of company `n`.

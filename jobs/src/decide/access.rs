@@ -19,7 +19,7 @@ pub(super) fn da_decided(case: &Case<'_>, by: &AccountId, decision: &DaDecision,
         return Decided::NeedsPresentFacts;
     };
     match decision {
-        DaDecision::Grant { role } => granted(case, present, *role),
+        DaDecision::Grant { role } => granted(case, present, by, *role),
         DaDecision::Deny => case
             .change()
             .resting_on_tree()
@@ -28,12 +28,12 @@ pub(super) fn da_decided(case: &Case<'_>, by: &AccountId, decision: &DaDecision,
                 by: by.clone(),
                 reason: reason.cloned(),
             })
-            .mail(MailKind::AccessDenied, Recipient::Applicant)
+            .mail_about(by, MailKind::AccessDenied, Recipient::Applicant)
             .decided(),
     }
 }
 
-fn granted(case: &Case<'_>, present: &Present, role: Role) -> Decided {
+fn granted(case: &Case<'_>, present: &Present, by: &AccountId, role: Role) -> Decided {
     let errors = errors(case, present);
     if !errors.is_empty() {
         return back_to_correction(case, present, errors);
@@ -76,7 +76,7 @@ fn granted(case: &Case<'_>, present: &Present, role: Role) -> Decided {
                 appointed: false,
             },
         })
-        .mail(MailKind::AccessApproved, Recipient::Applicant)
+        .mail_about(by, MailKind::AccessApproved, Recipient::Applicant)
         .decided()
 }
 

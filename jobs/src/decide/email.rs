@@ -133,7 +133,10 @@ fn completed(case: &Case<'_>, mut change: Change<'_>, present: &Present) -> Deci
     let administrators = site.administrators_of(&organization);
     if !administrators.is_empty() {
         return match first_reachable(&administrators, &case.registration.account_id).cloned() {
-            Some(da) => ask(change.mail(MailKind::Rerouted, Recipient::Applicant), da).decided(),
+            Some(da) => {
+                let rerouted = change.mail_about(&da.account_id, MailKind::Rerouted, Recipient::Applicant);
+                ask(rerouted, da).decided()
+            }
             None => without_reachable_da(change).decided(),
         };
     }

@@ -46,23 +46,23 @@ pub(super) fn confirmed(case: &Case<'_>, present: &Present) -> Decided {
 
 /// The first time that a DA is asked: the request to them (R31, R32), a notice to the others (R4).
 pub(super) fn ask(change: Change<'_>, da: Administrator) -> Change<'_> {
+    let asked = da.account_id.clone();
     let others: Vec<_> = change
         .registration
         .administrators
         .iter()
         .map(|other| other.account_id.clone())
-        .filter(|id| *id != da.account_id && *id != change.registration.account_id)
+        .filter(|id| *id != asked && *id != change.registration.account_id)
         .collect();
-    let asked = Recipient::Account(da.account_id.clone());
     let at = change.case.now;
     let change = change
-        .detail("da_account_id", da.account_id.as_str())
+        .detail("da_account_id", asked.as_str())
         .to(State::AwaitingDa {
             asked: vec![Asked { administrator: da, at }],
         })
-        .mail(MailKind::AccessRequest, asked);
+        .mail_about(&asked, MailKind::AccessRequest, Recipient::Account(asked.clone()));
     others.into_iter().fold(change, |change, id| {
-        change.mail(MailKind::AccessRequestNotice, Recipient::Account(id))
+        change.mail_about(&asked, MailKind::AccessRequestNotice, Recipient::Account(id))
     })
 }
 

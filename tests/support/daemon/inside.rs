@@ -1,6 +1,7 @@
 //! What the daemon keeps: for what no door shows, such as that something is *not* kept.
 
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database as Orm, DatabaseConnection, FromQueryResult as _, JsonValue,
@@ -8,7 +9,8 @@ use sea_orm::{
 };
 use serde_json::Value;
 
-use super::TestDaemon;
+use super::{POLL, TestDaemon};
+use crate::support::child::PATIENCE;
 use crate::support::database::DatabaseServer;
 
 /// The database.
@@ -100,14 +102,29 @@ impl TestDaemon {
         dump
     }
 
-    /// Entries in the intake, and entries read and not acknowledged.
-    pub(crate) async fn intake_backlog(&self) -> (u64, u64) {
+    /// Entries in a stream.
+    pub(crate) async fn stream_length(&self, name: &str) -> u64 {
         let mut connection = self.redis_connection().await;
-        let length: u64 = redis::cmd("XLEN")
-            .arg(self.key("intake"))
+        redis::cmd("XLEN")
+            .arg(self.key(name))
             .query_async(&mut connection)
             .await
-            .expect("Redis answers");
+            .expect("Redis answers")
+    }
+
+    /// Waits until everything in the intake is taken in and acknowledged; what it says may be applied before that.
+    pub(crate) async fn wait_intake_empty(&self) {
+        let start = Instant::now();
+        while self.intake_backlog().await != (0, 0) {
+            assert!(start.elapsed() < PATIENCE, "entries stay in the intake");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Entries in the intake, and entries read and not acknowledged.
+    pub(crate) async fn intake_backlog(&self) -> (u64, u64) {
+        let length = self.stream_length("intake").await;
+        let mut connection = self.redis_connection().await;
         let pending: (u64, Option<String>, Option<String>, redis::Value) = redis::cmd("XPENDING")
             .arg(self.key("intake"))
             .arg("enrolld")
