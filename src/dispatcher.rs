@@ -24,7 +24,7 @@ const QUEUE: usize = 10_000;
 const CHUNK: usize = 500;
 
 /// How long a job is queued before the audit looks for its entry.
-const AUDIT_AFTER: Duration = Duration::from_secs(30);
+const AUDIT_AFTER: Duration = Duration::from_secs(15);
 
 /// How much earlier than the oldest entry a job was queued before it counts as lost: the clocks of the daemons that queue, and
 /// of the one that looks, agree no better, and an entry is added a moment after its job is queued.
@@ -34,7 +34,7 @@ const AUDIT_MARGIN: Duration = Duration::from_secs(2);
 const AUDIT_MOST: u64 = 10_000;
 
 /// How often the audit runs.
-const AUDIT_EVERY: Duration = Duration::from_secs(10);
+const AUDIT_EVERY: Duration = Duration::from_secs(5);
 
 /// Waits between tries to add while Redis is away: from the first, doubling, to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);

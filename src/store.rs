@@ -5,7 +5,7 @@
 //! - What is not part of a transition (intake, leases, signs of life, dispatch) is a function of its module here.
 //! - Reading goes through the entities.
 //!
-//! PostgreSQL and SQLite run the same statements; [`sql`] has the few words in which they differ.
+//! PostgreSQL and SQLite run the same statements; `sql` has the few words in which they differ.
 
 pub mod appointments;
 mod batch;

@@ -1,6 +1,6 @@
 //! The daemons and their signs of life.
 //!
-//! Signs of life are written and judged by one clock, [`Store::shared_now_ms`]: those of two hosts may differ by more than the
+//! Signs of life are written and judged by one clock, `Store::shared_now_ms`: those of two hosts may differ by more than the
 //! silence that counts as an end.
 
 use std::{collections::HashSet, time::Duration};

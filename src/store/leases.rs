@@ -1,4 +1,4 @@
-//! Leases: what only one daemon may do at a time. They run by one clock, [`Store::shared_now_ms`].
+//! Leases: what only one daemon may do at a time. They run by one clock, `Store::shared_now_ms`.
 
 use std::time::Duration;
 
