@@ -6,7 +6,9 @@
 mod access;
 mod applying;
 mod email;
+mod review;
 mod routing;
+mod timers;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -16,7 +18,8 @@ use crate::{
     effect::{Effect, Mail, MailKind, Recipient, effect_id},
     event::{Event, Facts, Present},
     refusal::{Reason, Refusal},
-    registration::{Registration, State, StateName},
+    registration::{Registration, ReviewReason, State, StateName},
+    values::OrganizationId,
     rules::Rules,
 };
 
@@ -33,6 +36,8 @@ pub enum Decided {
     Ignored,
     /// It cannot be told without [`Facts::present`]: gather them and ask again.
     NeedsPresentFacts,
+    /// It cannot be told without [`Facts::chosen`] for this organization: gather them and ask again.
+    NeedsOrganization(OrganizationId),
 }
 
 /// A change, as data: the store writes all of it in one transaction.
@@ -65,17 +70,17 @@ pub struct TimelineEntry {
 /// The name under which our own events stand on the timeline.
 pub const SELF: &str = "enrolld";
 
-/// The upstream events that `state` allows: the one list behind views, refusals and the docs' table.
-///
-/// `review_decided` and `information_provided` are of the contract and not yet carried out, so they are not listed.
+/// The upstream events that `state` allows: the one list behind views, refusals and the docs' table. In review, DAs who were
+/// asked and did not answer may still decide (D1): see [`allowed_in`].
 pub const fn allowed(state: StateName) -> &'static [&'static str] {
     const WITHDRAWN: &str = "registration.withdrawn";
     const RESUBMITTED: &str = "registration.resubmitted";
     const SELECTED: &str = "registration.organization_selected";
+    const REVIEWED: &str = "registration.review_decided";
     match state {
-        StateName::Verifying | StateName::Routing | StateName::InReview | StateName::AwaitingInformation => {
-            &[WITHDRAWN]
-        }
+        StateName::Verifying | StateName::Routing => &[WITHDRAWN],
+        StateName::InReview => &[REVIEWED, WITHDRAWN],
+        StateName::AwaitingInformation => &["registration.information_provided", REVIEWED, WITHDRAWN],
         StateName::NeedsCorrection => &[RESUBMITTED, WITHDRAWN],
         StateName::AwaitingConfirmation => &["registration.confirmed", RESUBMITTED, WITHDRAWN],
         StateName::AwaitingOrganization => &[SELECTED, RESUBMITTED, WITHDRAWN],
@@ -94,6 +99,15 @@ pub const fn allowed(state: StateName) -> &'static [&'static str] {
         | StateName::Withdrawn
         | StateName::Expired => &[],
     }
+}
+
+/// As [`allowed`], of a registration.
+pub fn allowed_in(state: &State) -> Vec<&'static str> {
+    let mut events = allowed(state.name()).to_vec();
+    if let State::InReview { reason: ReviewReason::DaUnresponsive, .. } = state {
+        events.push("registration.da_decided");
+    }
+    events
 }
 
 /// Decides what `event` means for `registration`, with what is known as `facts` at the time `now`.
@@ -124,7 +138,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         State::Verifying => match event {
             Event::Verify { step } => case.at_step(*step, applying::verified),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Route { .. } => Decided::Ignored,
+            Event::Route { .. } | Event::TimeIsUp { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -138,7 +152,8 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         State::NeedsCorrection { .. } => match event {
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
+            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Confirmed
             | Event::OrganizationSelected(_)
@@ -151,7 +166,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         State::Routing => match event {
             Event::Route { step } => case.at_step(*step, routing::routed),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } => Decided::Ignored,
+            Event::Verify { .. } | Event::TimeIsUp { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -166,7 +181,8 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             Event::Confirmed => case.with_present_facts(routing::confirmed),
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
+            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::OrganizationSelected(_)
             | Event::ResendRequested
@@ -179,7 +195,8 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             Event::OrganizationSelected(choice) => routing::organization_selected(&case, choice.as_ref()),
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
+            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Confirmed
             | Event::ResendRequested
@@ -194,16 +211,21 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             Event::OrganizationSelected(choice) => routing::organization_selected(&case, choice.as_ref()),
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
+            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Confirmed
             | Event::DaDecided { .. }
             | Event::ReviewDecided { .. }
             | Event::InformationProvided { .. } => case.not_allowed(),
         },
-        State::AwaitingDa { .. } => match event {
+        State::AwaitingDa { asked } => match event {
             Event::DaDecided { by, decision, reason } => access::da_decided(&case, by, decision, reason.as_ref()),
             Event::Withdrawn => applying::withdrawn(&case),
+            Event::TimeIsUp { step } => {
+                case.at_deadline(*step, |case| case.with_present_facts(|case, present| timers::da_silent(case, asked, present)))
+            }
+            Event::Recheck => case.with_present_facts(|case, present| timers::rechecked(case, asked, present)),
             Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
@@ -214,9 +236,14 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             | Event::ReviewDecided { .. }
             | Event::InformationProvided { .. } => case.not_allowed(),
         },
-        State::InReview { .. } | State::AwaitingInformation { .. } => match event {
+        State::InReview { reason, clock } => {
+            let open = review::Open { reason: *reason, clock: *clock };
+            match event {
+            Event::ReviewDecided { decision, reason: why, .. } => review::decided(&case, decision, why.as_ref(), &open),
+            Event::DaDecided { by, decision, reason: why } if *reason == ReviewReason::DaUnresponsive => access::da_decided(&case, by, decision, why.as_ref()),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::TimeIsUp { step } => case.at_deadline(*step, |case| timers::agent_silent(case, *reason, clock)),
+            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -224,16 +251,33 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             | Event::ResendRequested
             | Event::EmailVerified { .. }
             | Event::DaDecided { .. }
-            | Event::ReviewDecided { .. }
             | Event::InformationProvided { .. } => case.not_allowed(),
-        },
+            }
+        }
+        State::AwaitingInformation { reason, clock, .. } => {
+            let open = review::Open { reason: *reason, clock: *clock };
+            match event {
+            Event::ReviewDecided { decision, reason: why, .. } => review::decided(&case, decision, why.as_ref(), &open),
+            Event::InformationProvided { answer } => review::answered(&case, answer, &open),
+            Event::Withdrawn => applying::withdrawn(&case),
+            Event::TimeIsUp { step } => case.at_deadline(*step, timers::expired),
+            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
+            Event::Submitted { .. }
+            | Event::Resubmitted(_)
+            | Event::Confirmed
+            | Event::OrganizationSelected(_)
+            | Event::ResendRequested
+            | Event::EmailVerified { .. }
+            | Event::DaDecided { .. } => case.not_allowed(),
+            }
+        }
         State::Provisioning { .. }
         | State::Active { .. }
         | State::Denied { .. }
         | State::Rejected { .. }
         | State::Withdrawn
         | State::Expired => match event {
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::Verify { .. } | Event::Route { .. } | Event::TimeIsUp { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -265,7 +309,7 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// Goes on only if the job was made for the present wait (D23), with the present facts.
-    fn at_step(&self, step: u32, next: fn(&Self, &'a Present) -> Decided) -> Decided {
+    fn at_step(&self, step: u32, next: impl FnOnce(&Self, &'a Present) -> Decided) -> Decided {
         if step == self.registration.step {
             self.with_present_facts(next)
         } else {
@@ -273,7 +317,17 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn with_present_facts(&self, next: fn(&Self, &'a Present) -> Decided) -> Decided {
+    /// Goes on only if the timer was set for the present wait, and its time has come (D23).
+    fn at_deadline(&self, step: u32, next: impl FnOnce(&Self) -> Decided) -> Decided {
+        let is_up = self.registration.deadline.is_some_and(|deadline| deadline <= self.now);
+        if step == self.registration.step && is_up {
+            next(self)
+        } else {
+            Decided::Ignored
+        }
+    }
+
+    fn with_present_facts(&self, next: impl FnOnce(&Self, &'a Present) -> Decided) -> Decided {
         match &self.facts.present {
             Some(present) => next(self, present),
             None => Decided::NeedsPresentFacts,
@@ -283,7 +337,6 @@ impl<'a> Case<'a> {
     fn not_allowed(&self) -> Decided {
         let state = self.registration.state.name();
         let refusal = match self.event {
-            Event::ReviewDecided { .. } | Event::InformationProvided { .. } => not_available(self.event.name()),
             Event::EmailVerified { link } => email::refused_token(self.registration, *link),
             Event::Submitted { .. } => Refusal::new(Reason::NotAllowed, "already_submitted"),
             Event::Resubmitted(_)
@@ -291,14 +344,18 @@ impl<'a> Case<'a> {
             | Event::OrganizationSelected(_)
             | Event::ResendRequested
             | Event::DaDecided { .. }
+            | Event::ReviewDecided { .. }
+            | Event::InformationProvided { .. }
             | Event::Withdrawn
             | Event::Verify { .. }
-            | Event::Route { .. } => Refusal::new(Reason::NotAllowed, "wrong_state"),
+            | Event::Route { .. }
+            | Event::TimeIsUp { .. }
+            | Event::Recheck => Refusal::new(Reason::NotAllowed, "wrong_state"),
         };
         Decided::Refusal(
             refusal
                 .with("state", state.as_str())
-                .with("allowed", allowed(state).to_vec()),
+                .with("allowed", allowed_in(&self.registration.state)),
         )
     }
 
@@ -320,7 +377,7 @@ impl<'a> Case<'a> {
         match self.event {
             Event::DaDecided { by, .. } => by.to_string(),
             Event::ReviewDecided { agent, .. } => agent.clone(),
-            Event::Verify { .. } | Event::Route { .. } => SELF.to_owned(),
+            Event::Verify { .. } | Event::Route { .. } | Event::TimeIsUp { .. } | Event::Recheck => SELF.to_owned(),
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -348,6 +405,7 @@ impl Change<'_> {
         self.registration.state = state;
         self.registration.step += 1;
         self.registration.since = self.case.now;
+        self.registration.notices = 0;
         self
     }
 
@@ -376,19 +434,33 @@ impl Change<'_> {
         effect_id(&self.registration.id, self.registration.version, self.effects.len())
     }
 
-    fn decided(mut self) -> Decided {
-        self.detail
-            .insert("to".to_owned(), self.registration.state.name().as_str().into());
+    /// Sets the next timer, if the state asks for another than the one that is set.
+    fn with_timer(mut self) -> Self {
+        let before = (self.case.registration.step, self.case.registration.deadline);
+        let timer = timers::timer(&self.registration, self.case.rules);
+        self.registration.deadline = timer.map(|(_, at)| at);
+        if let Some((job, at)) = timer
+            && before != (self.registration.step, Some(at))
+        {
+            self.effects.push(Effect::Wake { job, at });
+        }
+        self
+    }
+
+    fn decided(self) -> Decided {
+        let mut this = self.with_timer();
+        this.detail
+            .insert("to".to_owned(), this.registration.state.name().as_str().into());
         Decided::Decision(Box::new(Decision {
-            registration: self.registration,
-            effects: self.effects,
+            registration: this.registration,
+            effects: this.effects,
             entry: TimelineEntry {
-                at: self.case.now,
-                event: self.case.event.name(),
-                actor: self.case.actor(),
-                detail: self.detail,
+                at: this.case.now,
+                event: this.case.event.name(),
+                actor: this.case.actor(),
+                detail: this.detail,
             },
-            rests_on_tree: self.rests_on_tree,
+            rests_on_tree: this.rests_on_tree,
         }))
     }
 }

@@ -61,6 +61,13 @@ pub enum Event {
         /// The step that the job was made for (D23).
         step: u32,
     },
+    /// A timer: the deadline has come (D1, D10, D12).
+    TimeIsUp {
+        /// The step that the timer was made for (D23).
+        step: u32,
+    },
+    /// The hourly look, or news about a DA: can the DA who is asked still be reached (D2)?
+    Recheck,
     /// Job `da_routing`: find out who decides.
     Route {
         /// The step that the job was made for (D23).
@@ -144,6 +151,8 @@ impl Event {
             Self::Withdrawn => "registration.withdrawn",
             Self::Verify { .. } => "registration.verified",
             Self::Route { .. } => "registration.routed",
+            Self::TimeIsUp { .. } => "registration.time_is_up",
+            Self::Recheck => "registration.rechecked",
         }
     }
 }
@@ -153,6 +162,8 @@ impl Event {
 pub struct Facts {
     /// The directory and our own appointments and grants, as they are now.
     pub present: Option<Present>,
+    /// The organization that an agent chose, and its DAs; the outer `None`: not asked for yet, the inner: there is none.
+    pub chosen: Option<Option<SiteFacts>>,
 }
 
 /// The present facts about a registration's applicant and site.
@@ -164,4 +175,6 @@ pub struct Present {
     pub site: Option<SiteFacts>,
     /// Whether the applicant holds a role for the site or above it (D19).
     pub holds_access: bool,
+    /// Failed verification attempts of the account in the last 30 days (D9).
+    pub failed_attempts: u32,
 }

@@ -28,28 +28,36 @@ pub fn reader(mail: &Mail, registration: &Registration) -> Option<AccountId> {
     match &mail.to {
         Recipient::Applicant => Some(registration.account_id.clone()),
         Recipient::Account(id) => Some(id.clone()),
-        Recipient::Agents => None,
+        Recipient::Agents | Recipient::Supervisor => None,
     }
 }
 
-/// Addresses `mail`, made at the registration's step `step`, to its `reader` as the directory has them now, or to the
-/// `agents`' mailbox.
+/// The mailboxes that mail goes to, where configured.
+#[derive(Debug, Clone, Default)]
+pub struct Mailboxes {
+    /// The agents' (`review.mailbox`).
+    pub agents: Option<EmailAddress>,
+    /// The supervisor's (`review.supervisor`), or that of ops (`ops.mailbox`) where there is none (D10).
+    pub supervisor: Option<EmailAddress>,
+}
+
+/// Addresses `mail`, made at the registration's step `step`, to its `reader` as the directory has them now, or to one of
+/// the `mailboxes`.
 pub fn deliver(
     mail: &Mail,
     step: u32,
     registration: &Registration,
     reader: Option<&Account>,
-    agents: Option<&EmailAddress>,
+    mailboxes: &Mailboxes,
 ) -> Delivery {
     if mail.kind.belongs_to_step() && step != registration.step {
         return Delivery::Skip("the registration has moved on");
     }
     match mail.to {
-        Recipient::Agents => agents.map_or(Delivery::Skip("review.mailbox is not set"), |address| Delivery::Send {
-            name: None,
-            address: address.clone(),
-            locale: Locale::En,
-        }),
+        Recipient::Agents => to_mailbox(mailboxes.agents.as_ref(), "review.mailbox is not set"),
+        Recipient::Supervisor => {
+            to_mailbox(mailboxes.supervisor.as_ref(), "neither review.supervisor nor ops.mailbox is set")
+        }
         Recipient::Applicant | Recipient::Account(_) => {
             let Some(account) = reader else {
                 return Delivery::Skip("the account is gone");
@@ -69,4 +77,12 @@ pub fn deliver(
             )
         }
     }
+}
+
+fn to_mailbox(address: Option<&EmailAddress>, unset: &'static str) -> Delivery {
+    address.map_or(Delivery::Skip(unset), |address| Delivery::Send {
+        name: None,
+        address: address.clone(),
+        locale: Locale::En,
+    })
 }

@@ -3,9 +3,12 @@
 use super::{
     Case, Change, Decided,
     applying::{back_to_correction, errors, note_applicant, note_site},
+    routing::{ask, without_reachable_da},
 };
 use crate::{
     cloud_event::DaDecision,
+    da_routing::first_reachable,
+    directory::SiteFacts,
     effect::{Effect, MailKind, Recipient},
     event::Present,
     job::JobKind,
@@ -80,9 +83,37 @@ fn granted(case: &Case<'_>, present: &Present, role: Role) -> Decided {
         .decided()
 }
 
+/// The applicant has provided everything for becoming DA of `organization`, and nothing needs assessment: they are appointed,
+/// unless somebody was first (D5).
+pub(super) fn complete(change: Change<'_>, site: &SiteFacts, organization: OrganizationId) -> Decided {
+    match overtaken(change, site, &organization) {
+        Ok(decided) => *decided,
+        Err(change) => appoint(*change, organization),
+    }
+}
+
+/// A DA covers the organization by now: the request is forwarded to them, without another confirmation (D5). Gives the change
+/// back when nobody does.
+pub(super) fn overtaken<'a>(
+    change: Change<'a>,
+    site: &SiteFacts,
+    organization: &OrganizationId,
+) -> Result<Box<Decided>, Box<Change<'a>>> {
+    let change = change.resting_on_tree();
+    let administrators = site.administrators_of(organization);
+    if administrators.is_empty() {
+        return Err(Box::new(change));
+    }
+    let decided = match first_reachable(&administrators, &change.registration.account_id).cloned() {
+        Some(da) => ask(change.mail(MailKind::Rerouted, Recipient::Applicant), da).decided(),
+        None => without_reachable_da(change).decided(),
+    };
+    Ok(Box::new(decided))
+}
+
 /// The applicant becomes DA of `organization`, and with it Customer Administrator there (R2, R56, R59, D20), and gets
 /// the three mails (R66–R69).
-pub(super) fn appoint(change: Change<'_>, organization: OrganizationId) -> Decided {
+fn appoint(change: Change<'_>, organization: OrganizationId) -> Decided {
     let account_id = change.registration.account_id.clone();
     let grant = |access| Effect::Grant {
         account_id: account_id.clone(),

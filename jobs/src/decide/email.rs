@@ -5,10 +5,9 @@ use uuid::Uuid;
 use super::{
     Case, Change, Decided, access,
     applying::{back_to_correction, errors, note_applicant, note_site},
-    routing::{ask, to_review, without_reachable_da},
+    routing::to_review,
 };
 use crate::{
-    da_routing::first_reachable,
     directory::SiteFacts,
     effect::{Effect, MailKind, Recipient},
     email_verification::{may_resend, still_counting, within_daily_limit},
@@ -117,30 +116,35 @@ fn address_changed(change: Change<'_>, address: EmailAddress) -> Decided {
     wait_for(change.detail("code", "address_changed"), address).decided()
 }
 
-/// The applicant has provided everything: appoint, unless somebody was first (D5) or an agent must look (D9).
+/// The applicant has provided everything. Where an agent chose the organization, it need not be one of the contract's.
 fn completed(case: &Case<'_>, mut change: Change<'_>, present: &Present) -> Decided {
     note_site(&mut change.registration, present);
     let selected = case.registration.selected.clone();
-    let Some((site, organization)) = still_offered(present, selected) else {
-        // The contract belongs elsewhere by now: the choice was made among the wrong organizations.
-        change.registration.selected = None;
-        return change
-            .to(State::Routing)
-            .effect(Effect::Run(JobKind::DaRouting))
-            .decided();
-    };
-    let change = change.resting_on_tree();
-    let administrators = site.administrators_of(&organization);
-    if !administrators.is_empty() {
-        return match first_reachable(&administrators, &case.registration.account_id).cloned() {
-            Some(da) => ask(change.mail(MailKind::Rerouted, Recipient::Applicant), da).decided(),
-            None => without_reachable_da(change).decided(),
+    if let (true, Some(organization)) = (case.registration.assessed, &selected) {
+        return match &case.facts.chosen {
+            None => Decided::NeedsOrganization(organization.clone()),
+            Some(Some(site)) => access::complete(change, site, organization.clone()),
+            // It is gone from the directory: an agent has to choose again.
+            Some(None) => to_review(change, ReviewReason::AdditionalAssessment).decided(),
         };
     }
-    if manual_review::is_asked_for(present, site, &organization) {
-        return to_review(change, ReviewReason::AdditionalAssessment).decided();
+    match still_offered(present, selected) {
+        Some((site, organization)) if !manual_review::is_asked_for(present, site, &organization, case.rules) => {
+            access::complete(change, site, organization)
+        }
+        Some((site, organization)) => match access::overtaken(change, site, &organization) {
+            Ok(decided) => *decided,
+            Err(change) => to_review(*change, ReviewReason::AdditionalAssessment).decided(),
+        },
+        None => {
+            // The contract belongs elsewhere by now: the choice was made among the wrong organizations.
+            change.registration.selected = None;
+            change
+                .to(State::Routing)
+                .effect(Effect::Run(JobKind::DaRouting))
+                .decided()
+        }
     }
-    access::appoint(change, organization)
 }
 
 fn still_offered(present: &Present, selected: Option<OrganizationId>) -> Option<(&SiteFacts, OrganizationId)> {

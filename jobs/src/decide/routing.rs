@@ -8,7 +8,7 @@ use crate::{
     event::Present,
     job::JobKind,
     refusal::{Reason, Refusal},
-    registration::{Asked, ReviewReason, State},
+    registration::{Asked, ReviewClock, ReviewReason, State},
     values::OrganizationId,
 };
 
@@ -66,6 +66,20 @@ pub(super) fn ask(change: Change<'_>, da: Administrator) -> Change<'_> {
     })
 }
 
+/// The next DA is asked, after others who did not answer; they may still decide (D1).
+pub(super) fn ask_next<'a>(change: Change<'a>, asked: &[Asked], da: Administrator) -> Change<'a> {
+    let recipient = Recipient::Account(da.account_id.clone());
+    let mut asked = asked.to_vec();
+    let change = change.detail("da_account_id", da.account_id.as_str());
+    asked.push(Asked {
+        administrator: da,
+        at: change.case.now,
+    });
+    change
+        .to(State::AwaitingDa { asked })
+        .mail(MailKind::AccessRequest, recipient)
+}
+
 /// There are DAs, but none can be reached: to an agent at once (D2).
 pub(super) fn without_reachable_da(change: Change<'_>) -> Change<'_> {
     to_review(change, ReviewReason::NoReachableDa).mail(MailKind::WithAgent, Recipient::Applicant)
@@ -73,9 +87,18 @@ pub(super) fn without_reachable_da(change: Change<'_>) -> Change<'_> {
 
 /// An agent takes over (R62, D10).
 pub(super) fn to_review(change: Change<'_>, reason: ReviewReason) -> Change<'_> {
+    let clock = ReviewClock {
+        started: change.case.now,
+        notices: 0,
+    };
+    to_review_with(change, reason, clock)
+}
+
+/// As [`to_review`], with a clock that has run before.
+pub(super) fn to_review_with(change: Change<'_>, reason: ReviewReason, clock: ReviewClock) -> Change<'_> {
     change
         .detail("review_reason", reason.as_str())
-        .to(State::InReview { reason })
+        .to(State::InReview { reason, clock })
         .mail(MailKind::ReviewCase, Recipient::Agents)
 }
 
