@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use self::output::Closed;
+use self::output::{Closed, Stdout};
 use crate::{
     daemon, demo, logging,
     settings::{Settings, environment},
@@ -133,7 +133,7 @@ pub fn main() -> ExitCode {
         }
     };
     match start(cli) {
-        Err(error) if !error.is::<Closed>() => {
+        Err(error) if !Closed::is_cause_of(&error) => {
             output::report(&error);
             ExitCode::FAILURE
         }
@@ -145,7 +145,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Demo { folder } => {
             logging::init_for_command();
-            block_on(demo::run(&folder, &mut std::io::stdout().lock()))
+            block_on(demo::run(&folder, &mut Stdout::new()))
         }
         Verb::Settled(command) => {
             let settings = Settings::load(cli.config.as_deref(), environment())?;
@@ -170,7 +170,7 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
 
 async fn carry_out(command: Command, settings: Settings) -> anyhow::Result<()> {
     match command {
-        Command::Run => daemon::run(settings).await,
+        Command::Run => Box::pin(daemon::run(settings)).await,
         Command::Migrate => migrate::run(&settings).await,
         Command::Config(command) => config::run(&command, &settings),
         Command::Intake(command) => intake::run(command, &settings).await,

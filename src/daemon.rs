@@ -1,19 +1,24 @@
 //! The composition root, and the life of the daemon: start, ready, drain, end.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+mod open;
+mod work;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use apalis::{layers::WorkerBuilderExt as _, prelude::*};
-use enrolld_jobs::{job::JobKind, rules::Rules, verification::PersonalDomains};
-use secrecy::SecretString;
+use enrolld_jobs::job::JobKind;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
+    sync::{Notify, mpsc},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    open::{host_name, link_keys, listen, open_redis, open_store, publish_address, rules},
+    work::work,
+};
 use crate::{
     directory::EmbeddedDirectory,
     dispatcher::{Dispatch, Dispatcher},
@@ -21,11 +26,10 @@ use crate::{
     executor::{Executor, Parts, PublicUrl},
     http,
     intake::Intake,
-    links::{LinkKeys, hex},
     mail::{Mailer, Portal},
     notices::Notices,
     private_redis::PrivateRedis,
-    queue::{JobRef, Redis, StreamBackend, StreamOptions, stream_name},
+    queue::{JobRef, Redis},
     recovery::Recovery,
     settings::Settings,
     store::{Store, daemons::Daemon as Identity},
@@ -33,9 +37,6 @@ use crate::{
 
 /// How long saying goodbye to the database may take, after `shutdown.grace`.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(2);
-
-/// Entries read ahead of each handler.
-const PREFETCH_FACTOR: usize = 2;
 
 /// Runs the daemon until it is told to stop (SIGTERM or SIGINT), then drains it within `shutdown.grace`. A second signal ends it
 /// at once.
@@ -60,8 +61,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             told.cancel();
         }
     });
-    Daemon::start(settings, Arc::new(System)).await?.run(stop).await;
-    Ok(())
+    Daemon::start(settings, Arc::new(System)).await?.run(stop).await
 }
 
 /// A daemon that has started: it listens, and is about to work.
@@ -74,9 +74,10 @@ pub struct Daemon {
     redis: Redis,
     private_redis: Option<PrivateRedis>,
     executor: Executor,
-    dispatched: tokio::sync::mpsc::Receiver<(JobKind, JobRef)>,
+    /// Taken by [`Daemon::run`], as are the listeners.
+    dispatched: Option<mpsc::Receiver<(JobKind, JobRef)>>,
     committed: Arc<Notify>,
-    http: TcpListener,
+    http: Option<TcpListener>,
     public_http: Option<TcpListener>,
     http_address: SocketAddr,
 }
@@ -146,9 +147,9 @@ impl Daemon {
             redis,
             private_redis,
             executor,
-            dispatched,
+            dispatched: Some(dispatched),
             committed,
-            http,
+            http: Some(http),
             public_http,
             http_address,
         })
@@ -171,265 +172,152 @@ impl Daemon {
 
     /// Works until `stop`, then drains: it takes no more work, finishes what runs within `shutdown.grace`, and brings out what is
     /// committed.
-    pub async fn run(self, stop: CancellationToken) {
-        let Self {
-            settings,
-            environment,
-            identity,
-            store,
-            redis,
-            private_redis,
-            executor,
-            dispatched,
-            committed,
-            http,
-            public_http,
-            http_address,
-        } = self;
-        let prefix = settings.redis.prefix.clone();
+    ///
+    /// # Errors
+    /// When a part of the daemon ended by itself: it drains then too, and whoever started it starts it again.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         // Cancelled once the workers are through: what they commit still has to be brought on its way.
         let drained = CancellationToken::new();
-        let mut services = JoinSet::new();
-        let mut tail = JoinSet::new();
-
-        let dispatcher = Arc::new(Dispatcher {
-            store: store.clone(),
-            redis: redis.clone(),
-            prefix: prefix.clone(),
-            environment: Arc::clone(&environment),
-            poll: settings.dispatcher.poll,
-        });
-        tail.spawn(Arc::clone(&dispatcher).add_committed(dispatched, drained.clone()));
-        services.spawn(Arc::clone(&dispatcher).add_due(stop.clone()));
-        services.spawn(dispatcher.audit(stop.clone()));
-
-        let recovery = Arc::new(Recovery {
-            store: store.clone(),
-            redis: redis.clone(),
-            prefix: prefix.clone(),
-            environment: Arc::clone(&environment),
-            daemon: identity.clone(),
-            every: settings.heartbeat.every,
-            dead_after: settings.heartbeat.dead_after,
-        });
-        tail.spawn(Arc::clone(&recovery).beat(drained.clone()));
-        services.spawn(recovery.take_over(executor.clone(), stop.clone()));
-
-        let notices = Arc::new(Notices {
-            store: store.clone(),
-            redis: redis.clone(),
-            prefix: prefix.clone(),
-            events_max_len: settings.redis.events_max_len,
-            rejected_max_len: settings.redis.rejected_max_len,
-            environment: Arc::clone(&environment),
-            daemon_id: identity.id.clone(),
-            committed,
-        });
-        tail.spawn(notices.run(drained.clone()));
-
-        let intake = Arc::new(Intake {
-            executor: executor.clone(),
-            redis: redis.clone(),
-            prefix: prefix.clone(),
-            batch: settings.intake.batch,
-            daemon_id: identity.id.clone(),
-        });
-        services.spawn(intake.run(stop.clone()));
-
-        let ready = http::ReadinessFlag::default();
-        let state = http::HttpState {
-            executor: executor.clone(),
-            redis: redis.clone(),
-            prefix,
-            settings: settings.http.clone(),
-            bound: http_address,
-            portal: Portal::from(&settings.portal),
-            ready: ready.clone(),
-        };
-        services.spawn(listen_to(http, http::private_router(state.clone()), stop.clone()));
-        if let Some(listener) = public_http {
-            services.spawn(listen_to(listener, http::public_router(state), stop.clone()));
-        }
-
-        let workers = tokio::spawn(work(
-            settings.clone(),
-            redis.clone(),
-            identity.id.clone(),
-            executor,
-            stop.clone(),
-        ));
-        tracing::info!(daemon = identity.id, version = env!("CARGO_PKG_VERSION"), "ready");
-        ready.serving();
+        let mut until_drained = self.until_drained(&stop, &drained);
+        let mut until_stop = self.until_stop(&stop);
+        tracing::info!(daemon = self.identity.id, version = env!("CARGO_PKG_VERSION"), "ready");
         notify(&[sd_notify::NotifyState::Ready]);
 
-        stop.cancelled().await;
-        tracing::info!(grace = ?settings.shutdown.grace, "stopping: finishing what runs");
-        ready.draining();
+        let ended_early = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            Some(ended) = until_stop.join_next() => Some(ended),
+            Some(ended) = until_drained.join_next() => Some(ended),
+        };
+        if let Some(ended) = &ended_early {
+            tracing::error!(?ended, "a part of the daemon has ended by itself; stopping");
+            stop.cancel();
+        }
+        let grace = self.settings.shutdown.grace;
+        tracing::info!(?grace, "stopping: finishing what runs");
         notify(&[sd_notify::NotifyState::Stopping]);
-        let in_time = tokio::time::timeout(settings.shutdown.grace, async {
-            let _ = workers.await;
-            while services.join_next().await.is_some() {}
+        let in_time = tokio::time::timeout(grace, async {
+            while until_stop.join_next().await.is_some() {}
             drained.cancel();
-            while tail.join_next().await.is_some() {}
+            while until_drained.join_next().await.is_some() {}
         });
         if in_time.await.is_err() {
             tracing::warn!("not everything that ran has ended in time; it is taken over, and no attempt is spent");
+            // Nothing may go on once others have been told that this daemon has stopped.
+            until_stop.shutdown().await;
+            until_drained.shutdown().await;
         }
-        let farewell = async {
-            store.give_leases_back(&identity.id).await?;
-            store.stopped(&identity.id, environment.now()).await
+        self.farewell().await;
+        tracing::info!("stopped");
+        if ended_early.is_some() {
+            bail!("a part of the daemon ended by itself; the log says which");
+        }
+        Ok(())
+    }
+
+    /// What takes on work: it ends at the stop, when what runs is finished.
+    fn until_stop(&self, stop: &CancellationToken) -> JoinSet<()> {
+        let settings = &self.settings;
+        let dispatcher = self.dispatcher();
+        let intake = Arc::new(Intake {
+            executor: self.executor.clone(),
+            redis: self.redis.clone(),
+            prefix: settings.redis.prefix.clone(),
+            batch: settings.intake.batch,
+            daemon_id: self.identity.id.clone(),
+            dead_after: settings.heartbeat.dead_after,
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&dispatcher).add_due(stop.clone()));
+        tasks.spawn(dispatcher.audit(stop.clone()));
+        tasks.spawn(self.recovery().take_over(self.executor.clone(), stop.clone()));
+        tasks.spawn(intake.run(stop.clone()));
+        tasks.spawn(work(
+            settings.clone(),
+            self.redis.clone(),
+            self.identity.id.clone(),
+            self.executor.clone(),
+            stop.clone(),
+        ));
+        tasks
+    }
+
+    /// What serves the work: it goes on until the workers are through.
+    fn until_drained(&mut self, stop: &CancellationToken, drained: &CancellationToken) -> JoinSet<()> {
+        let settings = &self.settings;
+        let notices = Arc::new(Notices {
+            store: self.store.clone(),
+            redis: self.redis.clone(),
+            prefix: settings.redis.prefix.clone(),
+            events_max_len: settings.redis.events_max_len,
+            rejected_max_len: settings.redis.rejected_max_len,
+            environment: Arc::clone(&self.environment),
+            daemon_id: self.identity.id.clone(),
+            dead_after: settings.heartbeat.dead_after,
+            committed: Arc::clone(&self.committed),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.recovery().beat(drained.clone()));
+        tasks.spawn(notices.run(drained.clone()));
+        if let Some(dispatched) = self.dispatched.take() {
+            tasks.spawn(self.dispatcher().add_committed(dispatched, drained.clone()));
+        }
+        if let Some(http) = self.http.take() {
+            let (executor, redis) = (self.executor.clone(), self.redis.clone());
+            let state = http::HttpState::new(executor, redis, settings, &http, stop.clone());
+            for (listener, router) in http::routers(state, http, self.public_http.take()) {
+                tasks.spawn(serve(listener, router, drained.clone()));
+            }
+        }
+        tasks
+    }
+
+    fn dispatcher(&self) -> Arc<Dispatcher> {
+        Arc::new(Dispatcher {
+            store: self.store.clone(),
+            redis: self.redis.clone(),
+            prefix: self.settings.redis.prefix.clone(),
+            environment: Arc::clone(&self.environment),
+            poll: self.settings.dispatcher.poll,
+        })
+    }
+
+    fn recovery(&self) -> Arc<Recovery> {
+        Arc::new(Recovery {
+            store: self.store.clone(),
+            redis: self.redis.clone(),
+            prefix: self.settings.redis.prefix.clone(),
+            environment: Arc::clone(&self.environment),
+            daemon: self.identity.clone(),
+            every: self.settings.heartbeat.every,
+            dead_after: self.settings.heartbeat.dead_after,
+        })
+    }
+
+    /// Nobody needs to wait for this daemon any more.
+    async fn farewell(self) {
+        let said = async {
+            self.store.give_leases_back(&self.identity.id).await?;
+            self.store.stopped(&self.identity.id, self.environment.now()).await
         };
-        if !matches!(tokio::time::timeout(FAREWELL_WITHIN, farewell).await, Ok(Ok(()))) {
+        if !matches!(tokio::time::timeout(FAREWELL_WITHIN, said).await, Ok(Ok(()))) {
             tracing::warn!("the database does not know that this daemon has stopped; others find out by themselves");
         }
-        if let Some(private) = private_redis {
+        if let Some(private) = self.private_redis {
             private.stop().await;
         }
-        let _ = std::fs::remove_file(settings.data_dir.join(HTTP_ADDRESS));
-        tracing::info!("stopped");
+        let _ = std::fs::remove_file(self.settings.data_dir.join(HTTP_ADDRESS));
     }
 }
 
-/// Where `data_dir` tells on which address HTTP listens.
-pub const HTTP_ADDRESS: &str = "http.addr";
-
-/// The workers, one for each kind of job.
-async fn work(settings: Settings, redis: Redis, daemon_id: String, executor: Executor, stop: CancellationToken) {
-    // Queues are paused by a later release's command; the readers know how already.
-    let (_resume, paused) = watch::channel(false);
-    let mut monitor = Monitor::new();
-    for kind in JobKind::ALL.iter().copied() {
-        let concurrency = settings
-            .workers
-            .get(kind.as_str())
-            .map_or(8, |worker| worker.concurrency);
-        let (redis, executor, paused, stop) = (redis.clone(), executor.clone(), paused.clone(), stop.clone());
-        let options = StreamOptions::new(stream_name(&settings.redis.prefix, kind.as_str()), daemon_id.as_str())
-            .prefetch(concurrency * PREFETCH_FACTOR);
-        monitor = monitor.register(move |_restarts| {
-            let executor = executor.clone();
-            WorkerBuilder::new(kind.as_str())
-                .backend(StreamBackend::new(
-                    redis.clone(),
-                    options.clone(),
-                    paused.clone(),
-                    &stop,
-                ))
-                .concurrency(concurrency)
-                .parallelize(tokio::spawn)
-                .build(move |job: JobRef| {
-                    let executor = executor.clone();
-                    async move {
-                        executor.run_job(kind, job).await;
-                        Ok::<(), BoxDynError>(())
-                    }
-                })
-        });
-    }
-    let told = async move {
-        stop.cancelled().await;
-        Ok(())
-    };
-    if let Err(error) = monitor.run_with_signal(told).await {
-        tracing::error!(%error, "the workers have ended");
-    }
-}
-
-async fn listen_to(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
+async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
     if let Err(error) = http::serve(listener, router, stop).await {
         tracing::error!(%error, "HTTP has ended");
     }
 }
 
-async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
-    let url = settings.database.url.connect_url();
-    let store = Store::open(&url, settings.database.max_connections).await;
-    store.with_context(|| {
-        format!(
-            "the database cannot be opened (database.url = {})",
-            settings.database.url
-        )
-    })
-}
-
-/// The keys of `security.link_key`; unset, the one that the database keeps.
-async fn link_keys(settings: &Settings, store: &Store, environment: &dyn Environment) -> anyhow::Result<LinkKeys> {
-    if let Some(keys) = LinkKeys::new(settings.security.link_keys.clone()) {
-        return Ok(keys);
-    }
-    let kept = store.link_key(&hex(&environment.random()), environment.now()).await?;
-    LinkKeys::new(vec![SecretString::from(kept)]).context("the database keeps no link key; run `enrolld migrate`")
-}
-
-async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Option<PrivateRedis>)> {
-    if let Some(url) = &settings.redis.url {
-        let redis = Redis::open(url.expose()).context("redis.url")?;
-        if settings.redis.require_durable {
-            durable(&redis).await?;
-        }
-        if let Err(error) = redis.ping().await {
-            tracing::warn!(%error, address = redis.address(), "Redis cannot be reached yet; work waits for it");
-        }
-        return Ok((redis, None));
-    }
-    let private = PrivateRedis::start(&settings.data_dir, &settings.private_redis_dir()).await?;
-    Ok((Redis::open(private.url())?, Some(private)))
-}
-
-/// Refuses a Redis that may lose what upstream was told is taken (`redis.require_durable`).
-async fn durable(redis: &Redis) -> anyhow::Result<()> {
-    let ask = async |name: &str| -> anyhow::Result<String> {
-        let command = redis::cmd("CONFIG").arg("GET").arg(name).to_owned();
-        let answer: Vec<String> = redis.query(&command).await.with_context(|| {
-            format!("redis.require_durable is set, and Redis does not tell its `{name}`; allow CONFIG GET, or unset it")
-        })?;
-        Ok(answer.into_iter().nth(1).unwrap_or_default())
-    };
-    if ask("appendonly").await? != "yes" {
-        bail!("redis.require_durable is set, and Redis keeps no append-only file; set `appendonly yes` there");
-    }
-    let policy = ask("maxmemory-policy").await?;
-    if policy != "noeviction" {
-        bail!("redis.require_durable is set, and Redis may evict ({policy}); set `maxmemory-policy noeviction` there");
-    }
-    Ok(())
-}
-
-async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address} ({key}); is another daemon running there?"))
-}
-
-/// Tells scripts and tests where HTTP listens, since the port may have been chosen by the system.
-fn publish_address(data_dir: &Path, address: SocketAddr) -> anyhow::Result<()> {
-    let (file, fresh) = (data_dir.join(HTTP_ADDRESS), data_dir.join("http.addr.new"));
-    std::fs::write(&fresh, format!("{address}\n"))
-        .and_then(|()| std::fs::rename(&fresh, &file))
-        .with_context(|| format!("cannot write {}", file.display()))
-}
-
-fn rules(settings: &Settings) -> Rules {
-    let domains = &settings.personal_domains;
-    Rules {
-        link_valid_for: settings.email_verification.valid_for,
-        resend_cooldown: settings.email_verification.cooldown,
-        resends_per_day: usize::try_from(settings.email_verification.per_day).unwrap_or(usize::MAX),
-        personal_domains: PersonalDomains::new(
-            domains.add.iter().map(String::as_str),
-            domains.remove.iter().map(String::as_str),
-        ),
-    }
-}
-
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() {
-        "unknown".to_owned()
-    } else {
-        name.trim().to_owned()
-    }
-}
+/// Where `data_dir` tells on which address HTTP listens.
+pub const HTTP_ADDRESS: &str = "http.addr";
 
 /// Tells systemd, where it listens.
 fn notify(state: &[sd_notify::NotifyState]) {

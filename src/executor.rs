@@ -4,9 +4,10 @@
 pub mod facts;
 mod letters;
 mod run;
+mod send;
 mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
@@ -24,11 +25,12 @@ use crate::{
     directory::EmbeddedDirectory,
     dispatcher::Dispatch,
     environment::Environment,
-    links::LinkKeys,
+    links::{LinkKeys, PURPOSE_EMAIL},
     mail::{Mailer, Portal},
     settings::WorkersSettings,
     store::{
         Store,
+        entities::link,
         error::StoreError,
         transition::{Guard, InboxWrite, JobWrite, Transition, Verdict},
     },
@@ -36,6 +38,9 @@ use crate::{
 
 /// Times that a decision is made again because something changed meanwhile, before the caller is told to come back later.
 const DECIDE_TRIES: u32 = 50;
+
+/// How long gathering facts may take before the directory counts as away.
+const GATHER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Everything that carrying out the workflow takes. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -152,6 +157,15 @@ impl Executor {
         self.0.environment.now()
     }
 
+    /// The verification link whose token has this digest (D7). None is found whose key is configured no more.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn link_of(&self, token_digest: &str) -> Result<Option<link::Model>, StoreError> {
+        let row = self.0.store.link_by_digest(token_digest).await?;
+        Ok(row.filter(|row| row.purpose == PURPOSE_EMAIL && self.0.link_keys.know(row)))
+    }
+
     /// Has refused events announced at once.
     pub fn refused(&self) {
         self.0.committed.notify_one();
@@ -209,7 +223,13 @@ impl Executor {
         let rules = &self.0.rules;
         match decide(registration, event, &Facts::default(), now, rules) {
             Decided::NeedsPresentFacts => {
-                let gathered = facts::gather(&self.0.store, &self.0.directory, registration).await?;
+                let gathering = facts::gather(&self.0.store, &self.0.directory, registration);
+                let gathered = tokio::time::timeout(GATHER_WITHIN, gathering)
+                    .await
+                    .map_err(|_| Unavailable {
+                        service: "directory",
+                        message: format!("it did not answer within {GATHER_WITHIN:?}"),
+                    })??;
                 let facts = Facts {
                     present: Some(gathered.present),
                 };

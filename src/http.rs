@@ -1,7 +1,7 @@
 //! HTTP: health, the API and the pages that mails link to (contract, section 6).
 //!
-//! - [`private_router`] has everything, and belongs on `http.bind`; [`public_router`] has the link pages and `/healthz`, and
-//!   belongs on `http.public_bind`. While that is set, the link pages are there only.
+//! - `http.bind` has everything; `http.public_bind`, when it is set, the link pages and `/healthz` alone, and the link pages are
+//!   there only ([`routers`]).
 //! - A link's token is a credential: logs show the template of a path (`/verify/{token}`), never the path.
 //! - Everything is bounded: connections, their age, headers, bodies, and the time for a request.
 
@@ -15,7 +15,10 @@ mod registrations;
 mod server;
 mod verify;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use axum::{
     Router,
@@ -23,64 +26,95 @@ use axum::{
     middleware,
     routing::{get, post},
 };
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-pub use health::ReadinessFlag;
 pub use server::serve;
 
 use self::problem::Problem;
-use crate::{executor::Executor, mail::Portal, queue::Redis, settings::HttpSettings};
+use crate::{
+    executor::Executor,
+    mail::Portal,
+    queue::Redis,
+    settings::{HttpSettings, Settings},
+};
 
-/// What the handlers stand on.
+/// What the handlers stand on. Cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct HttpState {
-    /// Applies what link pages bring, and reads.
-    pub executor: Executor,
-    /// Takes events to the intake.
-    pub redis: Redis,
+pub struct HttpState(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    executor: Executor,
+    redis: Redis,
     /// `redis.prefix`.
-    pub prefix: String,
-    /// `http`.
-    pub settings: HttpSettings,
+    prefix: String,
+    settings: HttpSettings,
     /// Where the private listener is bound: its port is known only then when `http.bind` has port 0.
-    pub bound: SocketAddr,
+    bound: SocketAddr,
     /// Where pages lead to (R61).
-    pub portal: Portal,
-    /// What `/readyz` is told by the life cycle.
-    pub ready: ReadinessFlag,
+    portal: Portal,
+    /// Cancelled once the daemon takes no more work.
+    stop: CancellationToken,
+    /// See [`health::ready`].
+    migrated: AtomicBool,
 }
 
-/// Everything, for `http.bind`; without the link pages when they have a listener of their own (`http.public_bind`).
-pub fn private_router(state: HttpState) -> Router {
-    let has_public = state.settings.public_bind.is_some();
-    let mut router = Router::new()
-        .route("/healthz", get(health::alive))
+impl HttpState {
+    /// Handlers that apply and read through `executor` and add to the intake through `redis`, answering on `listener`. From
+    /// `stop` on the daemon is not ready any more.
+    pub fn new(
+        executor: Executor,
+        redis: Redis,
+        settings: &Settings,
+        listener: &TcpListener,
+        stop: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Parts {
+            executor,
+            redis,
+            prefix: settings.redis.prefix.clone(),
+            bound: listener.local_addr().unwrap_or(settings.http.bind),
+            settings: settings.http.clone(),
+            portal: Portal::from(&settings.portal),
+            stop,
+            migrated: AtomicBool::new(false),
+        }))
+    }
+}
+
+/// What each listener serves: `private` (`http.bind`) everything, `public` (`http.public_bind`) the link pages and
+/// `/healthz`. The link pages are on `private` only when there is no `public`.
+pub fn routers(
+    state: HttpState,
+    private: TcpListener,
+    public: Option<TcpListener>,
+) -> impl Iterator<Item = (TcpListener, Router)> {
+    let api = Router::new()
         .route("/readyz", get(health::ready))
         .route("/v1/registrations", get(registrations::list))
         .route("/v1/registrations/{id}", get(registrations::show))
         .route("/v1/events", post(events::forward))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
-    if !has_public {
-        router = router.merge(link_pages());
-    }
-    finish(router, state)
+    let (api, public) = match public {
+        None => (api.merge(link_pages()), None),
+        Some(listener) => {
+            let router = link_pages().fallback(verify::unknown);
+            (api, Some((listener, finish(router, state.0.clone()))))
+        }
+    };
+    [(private, finish(api, state.0))].into_iter().chain(public)
 }
 
-/// The link pages and `/healthz`, for `http.public_bind`.
-pub fn public_router(state: HttpState) -> Router {
-    let router = link_pages()
-        .route("/healthz", get(health::alive))
-        .fallback(verify::unknown);
-    finish(router, state)
-}
-
-fn link_pages() -> Router<Arc<HttpState>> {
+fn link_pages() -> Router<Arc<Parts>> {
     Router::new()
         .route("/verify/{token}", get(verify::show).post(verify::confirm))
         .route("/assets/page.css", get(pages::style_sheet))
 }
 
-fn finish(router: Router<Arc<HttpState>>, state: HttpState) -> Router {
+fn finish(router: Router<Arc<Parts>>, state: Arc<Parts>) -> Router {
     router
+        .route("/healthz", get(health::alive))
         .method_not_allowed_fallback(async || {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -89,5 +123,5 @@ fn finish(router: Router<Arc<HttpState>>, state: HttpState) -> Router {
         })
         .layer(observe::catch_panics())
         .layer(middleware::from_fn(observe::observe))
-        .with_state(Arc::new(state))
+        .with_state(state)
 }

@@ -29,11 +29,12 @@ const GROUP: &str = "enrolld";
 /// The lease's name.
 const LEASE: &str = "intake";
 
-/// How long the lease lasts without being extended. A daemon that stops gives it back at once.
+/// How long the lease lasts at most without being extended; where `heartbeat.dead_after` is shorter, so long. A daemon that stops
+/// gives it back at once.
 const LEASE_FOR: Duration = Duration::from_secs(15);
 
-/// How often it is extended.
-const EXTEND_EVERY: Duration = Duration::from_secs(3);
+/// How many times it is extended while it lasts.
+const EXTENSIONS: u32 = 5;
 
 /// How long a read waits for entries; also the longest time until a stop is noticed.
 const BLOCK: Duration = Duration::from_millis(500);
@@ -63,6 +64,8 @@ pub struct Intake {
     pub batch: usize,
     /// This daemon's id.
     pub daemon_id: String,
+    /// `heartbeat.dead_after`.
+    pub dead_after: Duration,
 }
 
 /// Why nothing can be taken in now.
@@ -116,7 +119,7 @@ impl Intake {
         self.take_in_left_over(&mut reader, &holder.lease, stop).await?;
         self.apply_waiting(&mut holder, stop).await?;
         while !stop.is_cancelled() {
-            if holder.extended.elapsed() >= EXTEND_EVERY {
+            if holder.extended.elapsed() >= self.lease_for() / EXTENSIONS {
                 match self.lease().await? {
                     Some(lease) if lease.epoch == holder.lease.epoch => holder.extended = Instant::now(),
                     _ => return Ok(()),
@@ -149,8 +152,12 @@ impl Intake {
     async fn lease(&self) -> Result<Option<Lease>, Trouble> {
         let store = self.executor.store();
         Ok(store
-            .hold_lease(LEASE, &self.daemon_id, self.executor.now(), LEASE_FOR)
+            .hold_lease(LEASE, &self.daemon_id, self.executor.now(), self.lease_for())
             .await?)
+    }
+
+    fn lease_for(&self) -> Duration {
+        LEASE_FOR.min(self.dead_after)
     }
 
     fn stream(&self) -> String {

@@ -63,6 +63,11 @@ impl LinkKeys {
         }
     }
 
+    /// Whether the link's key is still configured: without it the link is void.
+    pub fn know(&self, link: &link::Model) -> bool {
+        self.keys.iter().any(|key| key.id == link.key_id)
+    }
+
     /// The token of a link; `None` when its key is configured no more, and so the link is void.
     pub fn token(&self, link: &link::Model) -> Option<String> {
         let key = self.keys.iter().find(|key| key.id == link.key_id)?;

@@ -11,16 +11,20 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     environment::Environment,
     queue::Redis,
-    store::{Store, error::StoreError},
+    store::{Store, entities::refused, error::StoreError},
 };
 
 /// Most events brought out in one go.
 const CHUNK: u64 = 500;
 
+/// Most refused events brought out in one go, and most bytes of them beyond the first: they may be large.
+const FEW: u64 = 20;
+const MAX_BYTES: usize = 1024 * 1024;
+
 /// How often it looks, besides after each commit of this daemon.
 const POLL: Duration = Duration::from_millis(500);
 
-/// How long the lease lasts without being extended.
+/// How long the lease lasts at most without being extended; where `heartbeat.dead_after` is shorter, so long.
 const LEASE: Duration = Duration::from_secs(10);
 
 /// See the module.
@@ -40,6 +44,8 @@ pub struct Notices {
     pub environment: Arc<dyn Environment>,
     /// This daemon's id.
     pub daemon_id: String,
+    /// `heartbeat.dead_after`.
+    pub dead_after: Duration,
     /// Told after each commit.
     pub committed: Arc<Notify>,
 }
@@ -82,7 +88,7 @@ impl Notices {
             let now = self.environment.now();
             if self
                 .store
-                .hold_lease("notices", &self.daemon_id, now, LEASE)
+                .hold_lease("notices", &self.daemon_id, now, LEASE.min(self.dead_after))
                 .await?
                 .is_none()
             {
@@ -115,9 +121,7 @@ impl Notices {
     }
 
     async fn announce_refusals(&self) -> Result<(), Trouble> {
-        // Refused events may be large: few at a time.
-        const FEW: u64 = 20;
-        let refusals = self.store.unannounced(FEW).await?;
+        let refusals = within_bytes(self.store.unannounced(FEW).await?);
         if refusals.is_empty() {
             return Ok(());
         }
@@ -147,4 +151,16 @@ impl Notices {
         let seqs: Vec<_> = refusals.iter().map(|refusal| refusal.seq).collect();
         Ok(self.store.announced(&seqs, self.environment.now()).await?)
     }
+}
+
+/// The first refused event, and those after it as long as all together stay within [`MAX_BYTES`].
+fn within_bytes(mut refusals: Vec<refused::Model>) -> Vec<refused::Model> {
+    let mut bytes = 0;
+    let fitting = refusals.iter().take_while(|refusal| {
+        bytes += refusal.event.len();
+        bytes <= MAX_BYTES
+    });
+    let number = fitting.count().max(1);
+    refusals.truncate(number);
+    refusals
 }

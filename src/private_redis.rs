@@ -4,6 +4,7 @@
 //! `<data_dir>/redis.url` tells the command line where it listens. A server that a killed daemon left behind is used again.
 
 use std::{
+    fs::{File, TryLockError},
     io,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
@@ -11,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::queue::Redis;
 
@@ -20,6 +25,12 @@ const START_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long it may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often a server that is not a child is asked whether it is there.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// The server's log, in its folder.
+const LOG: &str = "redis.log";
 
 /// Why there is no private Redis.
 #[derive(Debug, thiserror::Error)]
@@ -37,17 +48,29 @@ pub enum PrivateRedisError {
         /// Why.
         source: io::Error,
     },
+    /// Another daemon works in the folder, and its server does not answer.
+    #[error("{0} belongs to another daemon that is just starting or ending; try again, or set another data_dir")]
+    Taken(PathBuf),
     /// It does not answer.
     #[error("the private redis-server does not answer after {START_WITHIN:?}; its log is {0}")]
     Silent(PathBuf),
 }
 
-/// The running server.
+/// The running server. It is started again when it ends by itself.
 #[derive(Debug)]
 pub struct PrivateRedis {
     url: String,
-    file: PathBuf,
-    child: Option<Child>,
+    owned: Option<Owned>,
+}
+
+/// What the daemon that started the server, or took it over, holds on to.
+#[derive(Debug)]
+struct Owned {
+    url_file: PathBuf,
+    keeper: JoinHandle<()>,
+    stop: CancellationToken,
+    /// Locked as long as this daemon lives: another on the same folder uses the server, and does not end it.
+    _lock: File,
 }
 
 /// The file that tells where the private Redis of `data_dir` listens.
@@ -56,71 +79,55 @@ pub fn url_file(data_dir: &Path) -> PathBuf {
 }
 
 impl PrivateRedis {
-    /// Starts the server in `folder`, or takes over one that is there.
+    /// Starts the server in `folder`, or uses one that is there.
     ///
     /// # Errors
     /// When it cannot be started.
     pub async fn start(data_dir: &Path, folder: &Path) -> Result<Self, PrivateRedisError> {
         let file = url_file(data_dir);
-        if let Ok(url) = std::fs::read_to_string(&file)
-            && is_ours(url.trim(), folder).await
-        {
-            tracing::info!(
-                url = url.trim(),
-                "the private redis-server of an earlier daemon is used again"
-            );
-            return Ok(Self {
-                url: url.trim().to_owned(),
-                file,
-                child: None,
-            });
-        }
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            |source| PrivateRedisError::Files { path, source }
-        };
         std::fs::create_dir_all(folder).map_err(failed(folder))?;
-        let port = free_port().map_err(PrivateRedisError::NoServer)?;
-        let log = folder.join("redis.log");
-        let child = Command::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--protected-mode",
-                "yes",
-            ])
-            // What upstream was told is taken must survive; jobs come back from the database.
-            .args(["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""])
-            .args([
-                "--maxmemory-policy",
-                "noeviction",
-                "--daemonize",
-                "no",
-                "--logfile",
-                "redis.log",
-            ])
-            .arg("--dir")
-            .arg(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // A Ctrl-C at the terminal is for the daemon, which ends its Redis last.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(PrivateRedisError::NoServer)?;
-        let url = format!("redis://127.0.0.1:{port}");
-        let started = Self {
-            url,
-            file,
-            child: Some(child),
+        let lock_file = folder.join("lock");
+        let lock = File::create(&lock_file).map_err(failed(&lock_file))?;
+        let is_ours = match lock.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(error)) => return Err(failed(&lock_file)(error)),
         };
-        started.wait(&log).await?;
-        std::fs::write(&started.file, format!("{}\n", started.url)).map_err(failed(&started.file))?;
-        tracing::info!(url = started.url, folder = %folder.display(), "no redis.url is set: started a private redis-server");
-        Ok(started)
+        let running = match std::fs::read_to_string(&file) {
+            Ok(url) if works_in(url.trim(), folder).await => Some(url.trim().to_owned()),
+            _ => None,
+        };
+        let (url, child) = match (running, is_ours) {
+            (Some(url), false) => {
+                tracing::info!(url, "the private redis-server of another daemon is used");
+                return Ok(Self { url, owned: None });
+            }
+            (None, false) => return Err(PrivateRedisError::Taken(folder.to_owned())),
+            (Some(url), true) => {
+                tracing::info!(url, "the private redis-server of an earlier daemon is used again");
+                (url, None)
+            }
+            (None, true) => {
+                let port = free_port().map_err(PrivateRedisError::NoServer)?;
+                let child = spawn(folder, port).map_err(PrivateRedisError::NoServer)?;
+                let url = format!("redis://127.0.0.1:{port}");
+                wait_for(&url, folder).await?;
+                std::fs::write(&file, format!("{url}\n")).map_err(failed(&file))?;
+                tracing::info!(url, folder = %folder.display(), "no redis.url is set: started a private redis-server");
+                (url, Some(child))
+            }
+        };
+        let stop = CancellationToken::new();
+        let keeper = tokio::spawn(keep(child, url.clone(), folder.to_owned(), stop.clone()));
+        Ok(Self {
+            url,
+            owned: Some(Owned {
+                url_file: file,
+                keeper,
+                stop,
+                _lock: lock,
+            }),
+        })
     }
 
     /// Where it listens.
@@ -128,38 +135,95 @@ impl PrivateRedis {
         &self.url
     }
 
-    async fn wait(&self, log: &Path) -> Result<(), PrivateRedisError> {
-        let answers = async {
-            loop {
-                if let Ok(redis) = Redis::open(&self.url)
-                    && redis.ping().await.is_ok()
-                {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(START_WITHIN, answers)
-            .await
-            .map_err(|_| PrivateRedisError::Silent(log.to_owned()))
-    }
-
-    /// Ends the server, its data on disk.
-    pub async fn stop(mut self) {
+    /// Ends the server, its data on disk; unless it is another daemon's.
+    pub async fn stop(self) {
+        let Some(owned) = self.owned else { return };
+        owned.stop.cancel();
         if let Ok(redis) = Redis::open(&self.url) {
             // The connection ends instead of an answer.
             let _: Result<(), _> = redis.query(redis::cmd("SHUTDOWN").arg("NOW")).await;
         }
-        if let Some(child) = &mut self.child {
-            let _ = tokio::time::timeout(STOP_WITHIN, child.wait()).await;
-            let _ = child.kill().await;
-        }
-        let _ = std::fs::remove_file(&self.file);
+        let _ = tokio::time::timeout(STOP_WITHIN, owned.keeper).await;
+        let _ = std::fs::remove_file(&owned.url_file);
     }
 }
 
+/// Starts the server again whenever it ends, until the stop.
+async fn keep(mut child: Option<Child>, url: String, folder: PathBuf, stop: CancellationToken) {
+    let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+    loop {
+        match &mut child {
+            Some(running) => {
+                let _ = running.wait().await;
+            }
+            // A server of an earlier daemon is not our child: all we can do is ask it.
+            None => {
+                while works_in(&url, &folder).await && !stop.is_cancelled() {
+                    tokio::select! {
+                        () = tokio::time::sleep(ASK_EVERY) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+            }
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+        tracing::error!(url, "the private redis-server has ended; starting it again");
+        child = port.and_then(|port| spawn(&folder, port).ok());
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+fn spawn(folder: &Path, port: u16) -> io::Result<Child> {
+    Command::new("redis-server")
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--protected-mode",
+            "yes",
+        ])
+        // What upstream was told is taken must survive; jobs come back from the database.
+        .args(["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""])
+        .args([
+            "--maxmemory-policy",
+            "noeviction",
+            "--daemonize",
+            "no",
+            "--logfile",
+            LOG,
+        ])
+        .arg("--dir")
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // A Ctrl-C at the terminal is for the daemon, which ends its Redis last.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+async fn wait_for(url: &str, folder: &Path) -> Result<(), PrivateRedisError> {
+    let answers = async {
+        while !works_in(url, folder).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(START_WITHIN, answers)
+        .await
+        .map_err(|_| PrivateRedisError::Silent(folder.join(LOG)))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> PrivateRedisError {
+    let path = path.to_owned();
+    |source| PrivateRedisError::Files { path, source }
+}
+
 /// Whether the server at `url` is one that works in `folder`.
-async fn is_ours(url: &str, folder: &Path) -> bool {
+async fn works_in(url: &str, folder: &Path) -> bool {
     let Ok(redis) = Redis::open(url) else { return false };
     let asked: Result<Vec<String>, _> = redis.query(redis::cmd("CONFIG").arg("GET").arg("dir")).await;
     let Ok(canonical) = folder.canonicalize() else {

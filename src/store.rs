@@ -28,6 +28,7 @@ use std::{path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 use enrolld_migrations::{Migrator, MigratorTrait};
+use percent_encoding::percent_decode_str;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, QueryResult,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
@@ -100,7 +101,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn missing_migrations(&self) -> Result<usize, StoreError> {
-        Ok(Migrator::get_pending_migrations(&self.writer).await?.len())
+        Ok(Migrator::get_pending_migrations_read_only(&self.writer).await?.len())
     }
 
     /// Whether the database answers.
@@ -190,7 +191,8 @@ async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, Stor
 /// SQLite makes the file, not the folder.
 fn make_folder(url: &str) -> Result<(), StoreError> {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
-    let path = Path::new(path.split('?').next().unwrap_or(path));
+    let path = percent_decode_str(path.split('?').next().unwrap_or(path)).decode_utf8_lossy();
+    let path = Path::new(&*path);
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
             .map_err(|error| StoreError::refused(format!("cannot make the folder {}: {error}", folder.display()))),

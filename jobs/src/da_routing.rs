@@ -1,7 +1,5 @@
 //! Job `da_routing`: who decides on a request (R29–R32, D2, D4)?
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -22,18 +20,26 @@ pub struct Appointment {
     pub position: i64,
 }
 
-/// The DAs of a request: those appointed for an organization of the site's `chain`, in order of appointment (D4).
-/// Who is appointed more than once stands at the earliest place.
+/// The DAs of a request: those appointed for an organization of the site's `chain`, in order of appointment (D4). Who is
+/// appointed more than once stands at the place of the earliest, for the highest of the organizations: they cover all below it.
 pub fn administrators(chain: &[Organization], mut appointments: Vec<Appointment>) -> Vec<Administrator> {
     appointments.sort_by(|a, b| (a.since, a.position, &a.account.id).cmp(&(b.since, b.position, &b.account.id)));
-    let mut seen: BTreeSet<AccountId> = BTreeSet::new();
-    appointments
+    let mut found: Vec<(usize, Account)> = Vec::new();
+    for appointment in appointments {
+        let Some(level) = chain.iter().position(|o| o.id == appointment.organization_id) else {
+            continue;
+        };
+        match found
+            .iter_mut()
+            .find(|(_, account)| account.id == appointment.account.id)
+        {
+            Some((highest, _)) => *highest = level.min(*highest),
+            None => found.push((level, appointment.account)),
+        }
+    }
+    found
         .into_iter()
-        .filter_map(|appointment| {
-            let organization = chain.iter().find(|o| o.id == appointment.organization_id)?;
-            seen.insert(appointment.account.id.clone())
-                .then(|| administrator(appointment.account, organization))
-        })
+        .map(|(level, account)| administrator(account, &chain[level]))
         .collect()
 }
 

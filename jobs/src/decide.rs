@@ -21,6 +21,7 @@ use crate::{
     registration::{Registration, ReviewReason, State, StateName},
     values::OrganizationId,
     rules::Rules,
+    values::AccountId,
 };
 
 pub use applying::submit;
@@ -65,6 +66,18 @@ pub struct TimelineEntry {
     pub actor: String,
     /// More about it; always with `to`, the state that it led to.
     pub detail: Map<String, Value>,
+}
+
+impl TimelineEntry {
+    fn new(at: DateTime<Utc>, event: &Event, actor: String, mut detail: Map<String, Value>, to: StateName) -> Self {
+        detail.insert("to".to_owned(), to.as_str().into());
+        Self {
+            at,
+            event: event.name(),
+            actor,
+            detail,
+        }
+    }
 }
 
 /// The name under which our own events stand on the timeline.
@@ -400,12 +413,14 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Moves to `state`: another wait begins.
+    /// Moves to `state`: another wait begins, if perhaps in the same state.
     fn to(mut self, state: State) -> Self {
+        if self.registration.state.name() != state.name() {
+            self.registration.since = self.case.now;
+            self.registration.notices = 0;
+        }
         self.registration.state = state;
         self.registration.step += 1;
-        self.registration.since = self.case.now;
-        self.registration.notices = 0;
         self
     }
 
@@ -415,7 +430,13 @@ impl Change<'_> {
     }
 
     fn mail(self, kind: MailKind, to: Recipient) -> Self {
-        self.effect(Effect::Mail(Mail { kind, to }))
+        self.effect(Effect::Mail(Mail { kind, to, about: None }))
+    }
+
+    /// A mail that speaks of a DA.
+    fn mail_about(self, da: &AccountId, kind: MailKind, to: Recipient) -> Self {
+        let about = Some(da.clone());
+        self.effect(Effect::Mail(Mail { kind, to, about }))
     }
 
     fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
@@ -448,18 +469,13 @@ impl Change<'_> {
     }
 
     fn decided(self) -> Decided {
-        let mut this = self.with_timer();
-        this.detail
-            .insert("to".to_owned(), this.registration.state.name().as_str().into());
+        let this = self.with_timer();
+        let to = this.registration.state.name();
+        let entry = TimelineEntry::new(this.case.now, this.case.event, this.case.actor(), this.detail, to);
         Decided::Decision(Box::new(Decision {
             registration: this.registration,
             effects: this.effects,
-            entry: TimelineEntry {
-                at: this.case.now,
-                event: this.case.event.name(),
-                actor: this.case.actor(),
-                detail: this.detail,
-            },
+            entry,
             rests_on_tree: this.rests_on_tree,
         }))
     }

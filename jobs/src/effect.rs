@@ -57,6 +57,10 @@ pub struct Mail {
     pub kind: MailKind,
     /// To whom.
     pub to: Recipient,
+    /// The DA whom it speaks of: who was asked, or who decided. Told apart when it is decided, since the registration may have
+    /// moved on by the time it is sent.
+    #[serde(default)]
+    pub about: Option<AccountId>,
 }
 
 /// Whom a mail goes to. The address is looked up when it is sent.
@@ -145,6 +149,7 @@ impl MailKind {
         match self {
             Self::Verification
             | Self::AccessRequest
+            | Self::AccessRequestNotice
             | Self::AccessRequestReminder
             | Self::ReviewCase
             | Self::ReviewOverdue
@@ -154,7 +159,6 @@ impl MailKind {
             Self::Welcome
             | Self::CustomerAdministrator
             | Self::DaTerms
-            | Self::AccessRequestNotice
             | Self::AccessApproved
             | Self::AccessDenied
             | Self::Rerouted

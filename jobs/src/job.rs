@@ -68,11 +68,9 @@ impl JobKind {
     }
 }
 
-/// What the run of a job came to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome<E> {
-    /// Something happened to the registration.
-    Event(E),
+/// What the run of a job came to, where it did not lead to a decision that settled it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
     /// Done, with nothing more to decide; the note tells how.
     Done(Option<String>),
     /// It failed by its own fault, and may succeed later: spends an attempt.

@@ -10,15 +10,19 @@ use crate::{
 /// Where a mail goes, or why it does not go any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// It is to be sent.
-    Send {
-        /// The reader's name, if it is a person.
-        name: Option<String>,
+    /// It is to be sent to a person.
+    Person {
+        /// Their name.
+        name: String,
         /// The address.
         address: EmailAddress,
         /// The language (D17).
         locale: Locale,
     },
+    /// It is to be sent to the agents' mailbox, in English.
+    Agents,
+    /// It is to be sent to the supervisor's mailbox, or that of ops, in English.
+    Supervisor,
     /// It is not sent, and that is well; says why.
     Skip(&'static str),
 }
@@ -32,13 +36,13 @@ pub fn reader(mail: &Mail, registration: &Registration) -> Option<AccountId> {
     }
 }
 
-/// The mailboxes that mail goes to, where configured.
-#[derive(Debug, Clone, Default)]
+/// The mailboxes that there are.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Mailboxes {
-    /// The agents' (`review.mailbox`).
-    pub agents: Option<EmailAddress>,
-    /// The supervisor's (`review.supervisor`), or that of ops (`ops.mailbox`) where there is none (D10).
-    pub supervisor: Option<EmailAddress>,
+    /// Whether the agents have one (`review.mailbox`).
+    pub agents: bool,
+    /// Whether the supervisor (`review.supervisor`) or else ops (`ops.mailbox`) has one (D10).
+    pub supervisor: bool,
 }
 
 /// Addresses `mail`, made at the registration's step `step`, to its `reader` as the directory has them now, or to one of
@@ -48,16 +52,16 @@ pub fn deliver(
     step: u32,
     registration: &Registration,
     reader: Option<&Account>,
-    mailboxes: &Mailboxes,
+    mailboxes: Mailboxes,
 ) -> Delivery {
     if mail.kind.belongs_to_step() && step != registration.step {
         return Delivery::Skip("the registration has moved on");
     }
     match mail.to {
-        Recipient::Agents => to_mailbox(mailboxes.agents.as_ref(), "review.mailbox is not set"),
-        Recipient::Supervisor => {
-            to_mailbox(mailboxes.supervisor.as_ref(), "neither review.supervisor nor ops.mailbox is set")
-        }
+        Recipient::Agents if mailboxes.agents => Delivery::Agents,
+        Recipient::Agents => Delivery::Skip("review.mailbox is not set"),
+        Recipient::Supervisor if mailboxes.supervisor => Delivery::Supervisor,
+        Recipient::Supervisor => Delivery::Skip("neither review.supervisor nor ops.mailbox is set"),
         Recipient::Applicant | Recipient::Account(_) => {
             let Some(account) = reader else {
                 return Delivery::Skip("the account is gone");
@@ -69,20 +73,12 @@ pub fn deliver(
             };
             address.map_or(
                 Delivery::Skip("the account has no address that mail can be sent to"),
-                |address| Delivery::Send {
-                    name: Some(account.name.clone()),
+                |address| Delivery::Person {
+                    name: account.name.clone(),
                     address,
                     locale: account.language(),
                 },
             )
         }
     }
-}
-
-fn to_mailbox(address: Option<&EmailAddress>, unset: &'static str) -> Delivery {
-    address.map_or(Delivery::Skip(unset), |address| Delivery::Send {
-        name: None,
-        address: address.clone(),
-        locale: Locale::En,
-    })
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    da_routing::first_reachable,
     directory::{Administrator, Organization},
     values::{AccountId, EmailAddress, Entered, Locale, OrganizationId, RegistrationId, Role},
 };
@@ -320,7 +321,7 @@ impl Registration {
     pub fn delegated_administrator(&self) -> Option<&Administrator> {
         match &self.state {
             State::AwaitingDa { asked } => asked.last().map(|a| &a.administrator),
-            State::AwaitingConfirmation => self.administrators.iter().find(|da| da.reachable),
+            State::AwaitingConfirmation => first_reachable(&self.administrators, &self.account_id),
             State::Verifying
             | State::NeedsCorrection { .. }
             | State::Routing

@@ -1,7 +1,7 @@
 //! `enrolld directory`: the embedded directory in and out.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -10,11 +10,11 @@ use clap::Subcommand;
 use super::{
     database,
     listing::Shown,
-    output::{self, Format, Screen, written},
+    output::{self, Format, Screen, Stdout},
     table::{Column, table},
 };
 use crate::{
-    directory::{self, ExportError, ImportSummary},
+    directory::{self, ImportSummary},
     environment::{Environment as _, System},
     settings::Settings,
     store::Store,
@@ -61,7 +61,9 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 Format::Table => output::text(&summary_table(Screen::stdout(), &summary)),
             }
         }
-        Command::Export { output: file } if file == Path::new("-") => to_stdout(&store).await,
+        Command::Export { output: file } if file == Path::new("-") => {
+            Ok(directory::export(store.reader(), BufWriter::new(Stdout::new())).await?)
+        }
         Command::Export { output: file } => to_file(&store, &file).await,
     }
 }
@@ -82,13 +84,6 @@ fn summary_table(screen: Screen, summary: &ImportSummary) -> String {
         ]
     });
     table(screen, columns, rows)
-}
-
-async fn to_stdout(store: &Store) -> anyhow::Result<()> {
-    match directory::export(store.reader(), BufWriter::new(io::stdout())).await {
-        Err(ExportError::Write(error)) => written(Err(error)),
-        result => Ok(result?),
-    }
 }
 
 /// The file is there whole or not at all: it is written beside its place, and then moved there.

@@ -86,9 +86,8 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 registration_id: registration,
                 limit: listing.asked(),
             };
-            let mut jobs = store.jobs(&filter).await?;
-            listing.cut(&mut jobs, "jobs");
-            listing.write(&jobs, as_json, |jobs| list(Screen::stdout(), jobs))
+            let jobs = store.jobs(&filter).await?;
+            listing.write("jobs", &jobs, as_json, |jobs| list(Screen::stdout(), jobs))
         }
         Command::Show { id, shown } => {
             let unknown = || anyhow!("no job has the id {id:?}; `enrolld jobs list` shows those there are");

@@ -22,37 +22,36 @@ impl Listing {
         self.limit + 1
     }
 
-    /// Cuts `rows` down to what was asked for, and says so on standard error. `what` is what the rows are, in the plural.
-    pub(super) fn cut<T>(self, rows: &mut Vec<T>, what: &str) {
-        let limit = usize::try_from(self.limit).expect("at most 10,000");
-        if rows.is_empty() {
-            output::remark(&format!("no {what}"));
-        } else if rows.len() > limit {
-            rows.truncate(limit);
-            output::remark(&format!(
-                "there are more {what} than these {limit}: see more with --limit {}",
-                (self.limit * 10).min(10_000)
-            ));
-        }
-    }
-
     /// Whether JSON is asked for.
     pub(super) fn is_json(self) -> bool {
         self.output == Format::Json
     }
 
-    /// Writes the rows in the form asked for.
+    /// Writes as many `rows` as are wanted, in the form asked for. Says on standard error when there are none, or more;
+    /// `what` is what they are, in the plural.
     pub(super) fn write<T, J: Serialize>(
         self,
+        what: &str,
         rows: &[T],
         json: impl Fn(&T) -> J,
         table: impl FnOnce(&[T]) -> String,
     ) -> anyhow::Result<()> {
+        let limit = usize::try_from(self.limit).expect("at most 10,000");
+        let shown = &rows[..rows.len().min(limit)];
         match self.output {
-            Format::Json => output::json(&rows.iter().map(json).collect::<Vec<_>>()),
-            Format::Table if rows.is_empty() => Ok(()),
-            Format::Table => output::text(&table(rows)),
+            Format::Json => output::json(&shown.iter().map(json).collect::<Vec<_>>())?,
+            Format::Table if shown.is_empty() => {}
+            Format::Table => output::text(&table(shown))?,
         }
+        if rows.is_empty() {
+            output::remark(&format!("no {what}"));
+        } else if rows.len() > limit {
+            let more = (self.limit * 10).min(10_000);
+            output::remark(&format!(
+                "there are more {what} than these {limit}: see more with --limit {more}"
+            ));
+        }
+        Ok(())
     }
 }
 

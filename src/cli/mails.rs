@@ -72,9 +72,8 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 state,
                 limit: listing.asked(),
             };
-            let mut mails = store.mails(&filter).await?;
-            listing.cut(&mut mails, "mails");
-            listing.write(&mails, as_json, |mails| list(Screen::stdout(), mails))
+            let mails = store.mails(&filter).await?;
+            listing.write("mails", &mails, as_json, |mails| list(Screen::stdout(), mails))
         }
         Command::Show { id, shown } => {
             let unknown = || anyhow!("no mail has the id {id:?}; `enrolld mails list` shows those there are");

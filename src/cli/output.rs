@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -26,6 +27,43 @@ pub(super) enum Format {
 #[derive(Debug, thiserror::Error)]
 #[error("standard output was closed")]
 pub(super) struct Closed;
+
+impl Closed {
+    /// Whether this is what `error` comes down to.
+    pub(super) fn is_cause_of(error: &anyhow::Error) -> bool {
+        error.chain().any(|cause| {
+            let within = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            cause.is::<Self>() || within.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
+        })
+    }
+}
+
+/// Standard output, for what writes as it goes on; [`Closed`] stands in its errors.
+#[derive(Debug)]
+pub(super) struct Stdout(io::Stdout);
+
+impl Stdout {
+    pub(super) fn new() -> Self {
+        Self(io::stdout())
+    }
+}
+
+impl io::Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(closed)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(closed)
+    }
+}
+
+fn closed(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::BrokenPipe => io::Error::new(ErrorKind::BrokenPipe, Closed),
+        _ => error,
+    }
+}
 
 /// What tables are drawn on.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +95,9 @@ impl Screen {
 /// Writes a text, and ends its last line.
 pub(super) fn text(text: &str) -> anyhow::Result<()> {
     let text = text.trim_end_matches('\n');
-    written(writeln!(io::stdout().lock(), "{text}"))
+    let mut stdout = Stdout::new();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    written.context("cannot write to standard output")
 }
 
 /// Writes a value as JSON that people can read too.
@@ -68,15 +108,6 @@ pub(super) fn json(value: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {
 /// Says something beside the result, on standard error. Nothing depends on its being read.
 pub(super) fn remark(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// What writing to standard output came to.
-pub(super) fn written(result: io::Result<()>) -> anyhow::Result<()> {
-    match result.and_then(|()| io::stdout().lock().flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Closed.into()),
-        Err(error) => Err(anyhow::Error::new(error).context("cannot write to standard output")),
-        Ok(()) => Ok(()),
-    }
 }
 
 /// `text` without anything that a terminal would obey: what upstream sends is shown, too.

@@ -87,8 +87,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 state,
                 limit: listing.asked(),
             };
-            let mut found = store.registrations(&filter).await?;
-            listing.cut(&mut found, "registrations");
+            let found = store.registrations(&filter).await?;
             // Only JSON has the histories.
             let histories = if listing.is_json() {
                 histories(&store, &found).await?
@@ -99,7 +98,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 let history = histories.get(registration.id.as_str());
                 RegistrationView::new(registration, history.cloned().unwrap_or_default())
             };
-            listing.write(&found, view, |found| list(Screen::stdout(), found))
+            listing.write("registrations", &found, view, |found| list(Screen::stdout(), found))
         }
         Command::Show { id, shown } => {
             let unknown =

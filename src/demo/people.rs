@@ -33,14 +33,14 @@ pub(super) struct Letter {
 }
 
 impl People {
-    pub(super) fn new(daemon: &Daemon, mail_dir: PathBuf) -> anyhow::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(daemon: &Daemon, mail_dir: PathBuf) -> Self {
+        Self {
             redis: daemon.redis().clone(),
             http: reqwest::Client::new(),
             base: format!("http://{}", daemon.http_address()),
             mail_dir,
             sent: AtomicU32::new(0),
-        })
+        }
     }
 
     /// Takes one step, and waits for what it waits for.

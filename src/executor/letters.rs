@@ -1,7 +1,7 @@
 //! What a mail tells, from the registration as it is when the mail is rendered.
 
 use enrolld_jobs::{
-    directory::{Account, Administrator},
+    directory::Account,
     effect::{Mail, MailKind},
     ports::Directory as _,
     registration::{Registration, State},
@@ -25,7 +25,7 @@ impl Parts {
         locale: Locale,
     ) -> Result<MailContext, Trouble> {
         let state = &registration.state;
-        let administrator = self.administrator(registration).await?;
+        let named = self.named(mail, registration).await?;
         Ok(MailContext {
             registration_id: registration.id.to_string(),
             recipient_name: reader.map(|account| account.name.clone()),
@@ -40,11 +40,8 @@ impl Parts {
             contract_number: registration.contract_number.as_str().to_owned(),
             serial_number: registration.serial_number.as_str().to_owned(),
             organization: organization(registration),
-            administrator: administrator.as_ref().map(|da| Person {
-                name: da.name.clone(),
-                email: da.email.as_ref().map(|email| email.expose().to_owned()),
-            }),
-            administrator_address: administrator.map(|da| da.address).unwrap_or_default(),
+            administrator_address: named.as_ref().map(|da| da.address.clone()).unwrap_or_default(),
+            administrator: named.map(|da| da.person),
             role: match state {
                 State::Active { granted } | State::Provisioning { granted } => Some(granted.role),
                 _ => None,
@@ -81,28 +78,28 @@ impl Parts {
         }))
     }
 
-    /// The DA whom the mail speaks of: the one asked, or the one who decided.
-    async fn administrator(&self, registration: &Registration) -> Result<Option<Administrator>, Trouble> {
-        if let State::Denied { by, .. } = &registration.state {
-            if let Some(da) = registration.administrators.iter().find(|da| da.account_id == *by) {
-                return Ok(Some(da.clone()));
-            }
-            // A DA who was appointed after routing.
-            let account = self.directory.account(by).await?;
-            return Ok(account.map(|account| Administrator {
-                email: account.deliverable_email(),
-                reachable: true,
-                account_id: account.id,
-                organization_id: registration.site.as_ref().map_or_else(
-                    || unreachable!("a DA decides only where there is a site"),
-                    |site| site.organization_id.clone(),
-                ),
-                name: account.name,
-                address: Vec::new(),
-            }));
-        }
-        Ok(registration.delegated_administrator().cloned())
+    /// The DA whom the mail speaks of, as the directory has them now, with the postal address that the applicant was shown.
+    async fn named(&self, mail: &Mail, registration: &Registration) -> Result<Option<Named>, Trouble> {
+        let Some(id) = &mail.about else {
+            return Ok(None);
+        };
+        let shown = registration.administrators.iter().find(|da| da.account_id == *id);
+        let account = self.directory.account(id).await?;
+        Ok(Some(Named {
+            person: Person {
+                email: account.as_ref().and_then(Account::deliverable_email).map(Into::into),
+                // Of whom the directory knows nothing any more, the id is all there is to say.
+                name: account.map_or_else(|| id.to_string(), |account| account.name),
+            },
+            address: shown.map(|da| da.address.clone()).unwrap_or_default(),
+        }))
     }
+}
+
+/// A DA as a mail names them.
+struct Named {
+    person: Person,
+    address: Vec<String>,
 }
 
 /// The organization that the mail is about: what was granted, else what was selected, else the contract's site.

@@ -3,24 +3,19 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use enrolld_jobs::{
-    effect::{Mail, MailKind, Recipient},
     event::Event,
     job::{Failure, JobKind, Outcome, RetryPolicy},
-    notification::{self, Delivery},
-    ports::Directory as _,
     values::RegistrationId,
 };
 use futures::FutureExt as _;
-use lettre::message::Mailbox;
 
-use super::{Applied, Cause, Executor, Trouble, job_alone};
+use super::{Applied, Cause, Executor, Trouble, job_alone, send::untouched};
 use crate::{
-    mail::{Addressee, Letter, SendError, render},
     queue::JobRef,
     store::{
         entities::job,
-        milliseconds, moment,
-        transition::{Guard, JobWrite, MailWrite, Verdict},
+        milliseconds,
+        transition::{JobWrite, MailWrite, Verdict},
     },
 };
 
@@ -30,18 +25,21 @@ const MAX_CRASHES: i64 = 3;
 /// Longest error text kept, in characters.
 const MAX_ERROR_CHARS: usize = 1000;
 
+/// How long the database may take to show that it is there.
+const PING_WITHIN: Duration = Duration::from_secs(2);
+
 /// Waits between tries to read or write a job while the database is away: from the first, doubling, to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// What a run came to, besides what it did to the registration.
-struct Ran {
-    outcome: Outcome<Event>,
-    mail: Option<MailWrite>,
+pub(super) struct Ran {
+    pub(super) outcome: Outcome,
+    pub(super) mail: Option<MailWrite>,
 }
 
-impl From<Outcome<Event>> for Ran {
-    fn from(outcome: Outcome<Event>) -> Self {
+impl From<Outcome> for Ran {
+    fn from(outcome: Outcome) -> Self {
         Self { outcome, mail: None }
     }
 }
@@ -53,9 +51,13 @@ impl Executor {
     }
 
     /// Runs the job of an entry that a daemon which is gone had read. That may have been this job's doing, so it is noted first; a
-    /// job that ends daemon after daemon is given up.
+    /// job that ends daemon after daemon is given up. It is another run: should the daemon only have been silent, what it still
+    /// writes of the earlier run is stale.
     pub async fn rescue_job(&self, kind: JobKind, reference: JobRef) {
-        let crashes = self.patiently(|| self.0.store.note_crash(reference)).await;
+        let noted = self.patiently(|| self.0.store.note_crash(reference)).await;
+        let Some((crashes, reference)) = noted else {
+            return;
+        };
         if crashes < MAX_CRASHES {
             tracing::info!(job = %reference.id, kind = kind.as_str(), crashes, "taking over a job of a daemon that is gone");
             self.run(kind, reference, true).await;
@@ -64,10 +66,9 @@ impl Executor {
         let Some(row) = self.load(reference).await else {
             return;
         };
-        let now = milliseconds(self.now());
         let write = JobWrite {
             state: "dead",
-            finished_ms: Some(now),
+            finished_ms: Some(milliseconds(self.now())),
             error_class: Some("poison".to_owned()),
             error: Some(format!("its run ended the daemon {crashes} times")),
             ..self.job_write(&row)
@@ -93,167 +94,70 @@ impl Executor {
         if kind.has_outside_effect() && !self.start(&mut row).await {
             return;
         }
+        // Otherwise the decision that it led to has settled the job.
+        if let Some(ran) = self.guarded(kind, &row).await {
+            self.finish(kind, &row, ran).await;
+        }
+    }
+
+    /// Does what the job is for, and what it leads to, within `workers.<job>.timeout`; a panic ends only this run.
+    async fn guarded(&self, kind: JobKind, row: &job::Model) -> Option<Ran> {
         let time = self
             .0
             .workers
             .get(kind.as_str())
             .map_or(Duration::from_secs(30), |worker| worker.timeout);
-        let work = AssertUnwindSafe(self.work(kind, &row)).catch_unwind();
-        let ran = match tokio::time::timeout(time, work).await {
+        let work = AssertUnwindSafe(self.work(kind, row)).catch_unwind();
+        match tokio::time::timeout(time, work).await {
             Ok(Ok(ran)) => ran,
-            Ok(Err(_)) => Outcome::Retry(Failure::new("panic", "the job panicked; the log has the place")).into(),
-            Err(_) => {
-                let message = format!("the job took longer than {time:?} (workers.{}.timeout)", kind.as_str());
-                Outcome::Retry(Failure::new("timeout", message)).into()
+            Ok(Err(_)) => {
+                let failure = Failure::new("panic", "the job panicked; the log has the place");
+                Some(Outcome::Retry(failure).into())
             }
-        };
-        self.finish(kind, &row, ran).await;
+            Err(_) => Some(self.late(kind, time).await.into()),
+        }
     }
 
-    /// Does what the job is for.
-    async fn work(&self, kind: JobKind, row: &job::Model) -> Ran {
+    /// A run that took too long has spent an attempt, unless it was waiting for the database.
+    async fn late(&self, kind: JobKind, time: Duration) -> Outcome {
+        if !matches!(tokio::time::timeout(PING_WITHIN, self.0.store.ping()).await, Ok(Ok(()))) {
+            return Outcome::Unavailable(Failure::new("database", "the database did not answer"));
+        }
+        let message = format!("the job took longer than {time:?} (workers.{}.timeout)", kind.as_str());
+        Outcome::Retry(Failure::new("timeout", message))
+    }
+
+    /// Does what the job is for; `None` when the decision that it led to has settled it.
+    async fn work(&self, kind: JobKind, row: &job::Model) -> Option<Ran> {
         let step = u32::try_from(row.step).unwrap_or_default();
         match kind {
-            JobKind::Verification => Outcome::Event(Event::Verify { step }).into(),
-            JobKind::DaRouting => Outcome::Event(Event::Route { step }).into(),
-            JobKind::EmailVerification | JobKind::Notification => match self.send_mail(row, step).await {
-                Ok(ran) => ran,
-                Err(trouble) => troubled(&trouble).into(),
-            },
+            JobKind::Verification => self.happened(row, Event::Verify { step }).await,
+            JobKind::DaRouting => self.happened(row, Event::Route { step }).await,
+            JobKind::EmailVerification | JobKind::Notification => Some(self.send_mail(row, step).await),
         }
     }
 
-    /// Sends the mail of the same id.
-    async fn send_mail(&self, row: &job::Model, step: u32) -> Result<Ran, Trouble> {
-        let parts = &self.0;
-        let fail = |class, message: String| Ok(Outcome::Fail(Failure::new(class, message)).into());
-        let Ok(id) = uuid::Uuid::parse_str(&row.id) else {
-            return fail("unreadable", format!("the job's id {:?} is none", row.id));
+    /// Decides on what the job brings.
+    async fn happened(&self, row: &job::Model, event: Event) -> Option<Ran> {
+        let Ok(id) = RegistrationId::new(row.registration_id.as_str()) else {
+            let failure = Failure::new("unreadable", "the job's registration has no valid id");
+            return Some(Outcome::Fail(failure).into());
         };
-        let Some(record) = parts.store.mail(id).await? else {
-            return fail("unreadable", "the mail's record is gone".to_owned());
-        };
-        let Ok(mail) = serde_json::from_str::<Mail>(&record.recipient) else {
-            return fail("unreadable", "the mail's record cannot be read".to_owned());
-        };
-        let Some(registration) = self.registration_of(row).await? else {
-            return fail("unreadable", "the mail's registration is gone".to_owned());
-        };
-        let reader = match notification::reader(&mail, &registration) {
-            Some(account) => parts.directory.account(&account).await?,
-            None => None,
-        };
-        let agents = parts.agents.as_ref().and_then(agents_address);
-        let (name, address, locale) =
-            match notification::deliver(&mail, step, &registration, reader.as_ref(), agents.as_ref()) {
-                Delivery::Send { name, address, locale } => (name, address, locale),
-                Delivery::Skip(why) => {
-                    let mail = MailWrite {
-                        state: "skipped",
-                        note: Some(why.to_owned()),
-                        ..untouched(id)
-                    };
-                    return Ok(Ran {
-                        outcome: Outcome::Done(Some(why.to_owned())),
-                        mail: Some(mail),
-                    });
-                }
-            };
-        let context = parts
-            .letter_context(&mail, &registration, reader.as_ref(), locale)
-            .await?;
-        if mail.kind == MailKind::Verification && context.link.is_none() {
-            return fail(
-                "link_key_gone",
-                "the key of the link is not in security.link_key any more".to_owned(),
-            );
-        }
-        let rendered = match render(mail.kind, locale, &context) {
-            Ok(rendered) => rendered,
-            Err(error) => return fail("render", error.to_string()),
-        };
-        let to = match (&mail.to, &parts.agents) {
-            (Recipient::Agents, Some(mailbox)) => Ok(Addressee::from(mailbox.clone())),
-            (Recipient::Agents | Recipient::Applicant | Recipient::Account(_), _) => {
-                Addressee::person(name.unwrap_or_default(), &address)
+        let outcome = match self.apply(&id, &event, &Cause::Job(self.succeeded(row, None))).await {
+            Ok(Applied::Changed(_) | Applied::Dropped(_)) => return None,
+            Ok(Applied::Ignored) => Outcome::Done(Some("the registration has moved on".to_owned())),
+            Ok(Applied::Refused(refusal)) => {
+                let message = format!("refused: {} ({})", refusal.reason.as_str(), refusal.code());
+                Outcome::Fail(Failure::new("refused", message))
             }
+            Err(trouble) => troubled(&trouble),
         };
-        let subject = rendered.subject.clone();
-        let write = MailWrite {
-            address: Some(address.expose().to_owned()),
-            locale: Some(locale.as_str()),
-            subject: Some(subject),
-            ..untouched(id)
-        };
-        let sent = match to {
-            Ok(to) => {
-                let date = moment(record.created_ms);
-                let letter = Letter {
-                    id,
-                    kind: mail.kind,
-                    registration_id: registration.id.clone(),
-                    to,
-                    rendered,
-                    date,
-                };
-                parts.mailer.send(&letter).await
-            }
-            Err(error) => Err(error),
-        };
-        Ok(match sent {
-            Ok(()) => {
-                tracing::info!(mail = %id, kind = mail.kind.as_str(), registration = %registration.id, to = %address, "mail sent");
-                let sent_ms = Some(milliseconds(self.now()));
-                Ran {
-                    outcome: Outcome::Done(None),
-                    mail: Some(MailWrite {
-                        state: "sent",
-                        sent_ms,
-                        ..write
-                    }),
-                }
-            }
-            Err(error) => {
-                let note = Some(error.to_string());
-                Ran {
-                    outcome: refused(&error),
-                    mail: Some(MailWrite {
-                        state: "failed",
-                        note,
-                        ..write
-                    }),
-                }
-            }
-        })
-    }
-
-    async fn registration_of(
-        &self,
-        row: &job::Model,
-    ) -> Result<Option<enrolld_jobs::registration::Registration>, Trouble> {
-        match RegistrationId::new(row.registration_id.as_str()) {
-            Ok(id) => Ok(self.0.store.registration(&id).await?),
-            Err(_) => Ok(None),
-        }
+        Some(outcome.into())
     }
 
     /// Writes what the run came to.
     async fn finish(&self, kind: JobKind, row: &job::Model, ran: Ran) {
-        let succeeded = self.succeeded(row, None);
-        let outcome = match ran.outcome {
-            Outcome::Event(event) => match self.apply_of(row, &event, succeeded.clone()).await {
-                Ok(Applied::Changed(_) | Applied::Dropped(_)) => return,
-                Ok(Applied::Ignored) => Outcome::Done(Some("the registration has moved on".to_owned())),
-                Ok(Applied::Refused(refusal)) => {
-                    let message = format!("refused: {} ({})", refusal.reason.as_str(), refusal.code());
-                    Outcome::Fail(Failure::new("refused", message))
-                }
-                Err(trouble) => troubled(&trouble),
-            },
-            outcome => outcome,
-        };
-        let (write, ended) = match outcome {
-            Outcome::Event(_) => unreachable!("settled above"),
+        let (write, ended) = match ran.outcome {
             Outcome::Done(note) => (self.succeeded(row, note), true),
             Outcome::Unavailable(failure) => (self.retrying(row, &failure, row.attempts), false),
             Outcome::Fail(failure) => (self.dead(row, &failure, row.attempts + 1), true),
@@ -284,13 +188,6 @@ impl Executor {
         self.settle(write, mail.filter(|_| ended)).await;
     }
 
-    async fn apply_of(&self, row: &job::Model, event: &Event, succeeded: JobWrite) -> Result<Applied, Trouble> {
-        match RegistrationId::new(row.registration_id.as_str()) {
-            Ok(id) => self.apply(&id, event, &Cause::Job(succeeded)).await,
-            Err(_) => Ok(Applied::Ignored),
-        }
-    }
-
     /// Marks the job as running, before it does something that cannot be undone. `false` if it is not ours to run.
     async fn start(&self, row: &mut job::Model) -> bool {
         let started = milliseconds(self.now());
@@ -300,25 +197,28 @@ impl Executor {
             daemon_id: Some(self.0.daemon_id.clone()),
             ..self.job_write(row)
         };
-        if self.settle(write, None).await == Some(Verdict::Stale(Guard::Job)) {
+        match self.settle(write, None).await {
+            Some(Verdict::Applied) => {}
             // Unless it was this very write, whose answer was lost.
-            let Ok(id) = uuid::Uuid::parse_str(&row.id) else {
-                return false;
-            };
-            let stored = self.patiently(|| self.0.store.job(id)).await;
-            let ours = stored.is_some_and(|stored| {
-                stored.run_no == row.run_no
-                    && stored.state == "running"
-                    && stored.started_ms == Some(started)
-                    && stored.daemon_id.as_deref() == Some(self.0.daemon_id.as_str())
-            });
-            if !ours {
-                return false;
-            }
+            Some(Verdict::Stale(_)) if self.has_started(row, started).await => {}
+            _ => return false,
         }
         "running".clone_into(&mut row.state);
         row.started_ms = Some(started);
         true
+    }
+
+    async fn has_started(&self, row: &job::Model, started: i64) -> bool {
+        let Ok(id) = uuid::Uuid::parse_str(&row.id) else {
+            return false;
+        };
+        let stored = self.patiently(|| self.0.store.job(id)).await;
+        stored.is_some_and(|stored| {
+            stored.run_no == row.run_no
+                && stored.state == "running"
+                && stored.started_ms == Some(started)
+                && stored.daemon_id.as_deref() == Some(self.0.daemon_id.as_str())
+        })
     }
 
     async fn settle(&self, write: JobWrite, mail: Option<MailWrite>) -> Option<Verdict> {
@@ -439,39 +339,13 @@ impl Executor {
 }
 
 /// What is away is nobody's fault; what the database refuses is ours.
-fn troubled(trouble: &Trouble) -> Outcome<Event> {
+pub(super) fn troubled(trouble: &Trouble) -> Outcome {
     let message = trouble.to_string();
     match trouble {
         Trouble::Unavailable(unavailable) => Outcome::Unavailable(Failure::new(unavailable.service, message)),
         Trouble::Contention(_) => Outcome::Unavailable(Failure::new("contention", message)),
         Trouble::Store(error) if error.is_temporary() => Outcome::Unavailable(Failure::new("database", message)),
         Trouble::Store(_) => Outcome::Retry(Failure::new("database_refused", message)),
-    }
-}
-
-fn refused(error: &SendError) -> Outcome<Event> {
-    let message = error.to_string();
-    match error {
-        SendError::Unavailable { .. } => Outcome::Unavailable(Failure::new("smtp", message)),
-        SendError::Refused { permanent: false, .. } => Outcome::Retry(Failure::new("smtp_refused", message)),
-        SendError::Refused { permanent: true, .. } => Outcome::Fail(Failure::new("smtp_refused", message)),
-        SendError::Invalid { .. } => Outcome::Fail(Failure::new("mail_invalid", message)),
-    }
-}
-
-fn agents_address(mailbox: &Mailbox) -> Option<enrolld_jobs::values::EmailAddress> {
-    enrolld_jobs::values::EmailAddress::new(AsRef::<str>::as_ref(&mailbox.email)).ok()
-}
-
-const fn untouched(id: uuid::Uuid) -> MailWrite {
-    MailWrite {
-        id,
-        state: "waiting",
-        address: None,
-        locale: None,
-        subject: None,
-        note: None,
-        sent_ms: None,
     }
 }
 

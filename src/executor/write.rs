@@ -44,7 +44,7 @@ impl Parts {
             self.write_effect(&mut transition, id, effect, registration, now);
         }
         if decision.rests_on_tree {
-            let raises = !transition.appointments.is_empty();
+            let raises = !(transition.appointments.is_empty() && transition.grants.is_empty());
             transition.tree = tree.map(|tree| TreeGuard {
                 root_id: tree.root.into(),
                 epoch: tree.epoch,

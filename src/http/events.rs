@@ -13,14 +13,14 @@ use enrolld_jobs::cloud_event::{self, MAX_EVENT_BYTES};
 use futures::StreamExt as _;
 use serde_json::json;
 
-use super::{HttpState, guard, problem::Problem};
+use super::{Parts, guard, problem::Problem};
 
 /// Bytes of a body that is too large that are read and thrown away: a client that is still writing when the connection is
 /// closed would not see the answer.
 const MAX_DISCARDED_BYTES: usize = 2 * 1024 * 1024;
 
 /// Adds the event to the intake as it came. What cannot be read is refused here, and not added.
-pub(super) async fn forward(State(state): State<Arc<HttpState>>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn forward(State(state): State<Arc<Parts>>, request: Request) -> Result<Response, Problem> {
     guard::may_change(&state, request.uri(), request.headers())?;
     if !is_event(request.headers()) {
         let detail = "send the event as application/cloudevents+json or application/json";

@@ -7,12 +7,12 @@ use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{HttpState, problem::Problem};
+use super::{Parts, problem::Problem};
 use crate::settings::HttpSettings;
 
 /// For reading: the token when it is set. Without one the API is open to this machine only, and pages of other sites that
 /// have a browser on it ask (DNS rebinding) are told by the name they use.
-pub(super) fn may_read(state: &HttpState, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn may_read(state: &Parts, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     if state.settings.api_token.is_some() {
         has_token(&state.settings, headers)
     } else {
@@ -21,7 +21,7 @@ pub(super) fn may_read(state: &HttpState, uri: &Uri, headers: &HeaderMap) -> Res
 }
 
 /// For changing: closed until there is a token, on loopback too.
-pub(super) fn may_change(state: &HttpState, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn may_change(state: &Parts, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     if state.settings.api_token.is_none() {
         let detail = "this is closed until http.api_token is set; set it, and send it as `Authorization: Bearer …`";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
@@ -54,7 +54,7 @@ fn has_token(settings: &HttpSettings, headers: &HeaderMap) -> Result<(), Problem
 }
 
 /// Whether the request names this daemon: a page of another site reaches it by that site's name only.
-fn is_meant(state: &HttpState, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+fn is_meant(state: &Parts, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = match (uri.authority(), hosts.next(), hosts.next()) {
         // The target's own authority outdoes the header (RFC 9112, 3.2.2).

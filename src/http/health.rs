@@ -1,10 +1,7 @@
 //! Whether the process lives, and whether it can work.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -17,7 +14,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::HttpState;
+use super::Parts;
 
 /// Longest wait for each answer: probes give up soon themselves.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -25,53 +22,20 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Longest error text shown, in characters.
 const MAX_ERROR_CHARS: usize = 300;
 
-const STARTING: u8 = 0;
-const SERVING: u8 = 1;
-const DRAINING: u8 = 2;
-
-/// Where the daemon is in its life; clones share it. It begins as starting, which is not ready.
-#[derive(Debug, Clone, Default)]
-pub struct ReadinessFlag(Arc<Flags>);
-
-#[derive(Debug, Default)]
-struct Flags {
-    phase: AtomicU8,
-    /// Once seen: a database does not lose migrations, and asking for them takes its one writer on SQLite.
-    migrated: AtomicBool,
-}
-
-impl ReadinessFlag {
-    /// From now on the daemon works.
-    pub fn serving(&self) {
-        self.0.phase.store(SERVING, Ordering::Relaxed);
-    }
-
-    /// From now on the daemon finishes what runs, and takes no more.
-    pub fn draining(&self) {
-        self.0.phase.store(DRAINING, Ordering::Relaxed);
-    }
-}
-
 /// `GET /healthz`: as long as the process answers at all.
 pub(super) async fn alive() -> impl IntoResponse {
     ([(header::CACHE_CONTROL, "no-store")], "ok")
 }
 
 /// `GET /readyz`: 200 when work goes on, 503 when it waits, and for what.
-pub(super) async fn ready(State(state): State<Arc<HttpState>>) -> Response {
+pub(super) async fn ready(State(state): State<Arc<Parts>>) -> Response {
     let (database, redis, migrations) = tokio::join!(database(&state), redis(&state), migrations(&state));
-    let phase = state.ready.0.phase.load(Ordering::Relaxed);
-    let started = if phase == STARTING {
-        Err("the daemon is starting".to_owned())
-    } else {
-        Ok(())
-    };
-    let draining = if phase == DRAINING {
+    let draining = if state.stop.is_cancelled() {
         Err("the daemon is stopping".to_owned())
     } else {
         Ok(())
     };
-    let checks = [&database, &redis, &migrations, &started, &draining];
+    let checks = [&database, &redis, &migrations, &draining];
     let ready = checks.iter().all(|check| check.is_ok());
     let body = json!({
         "ready": ready,
@@ -79,7 +43,6 @@ pub(super) async fn ready(State(state): State<Arc<HttpState>>) -> Response {
             "database": shown(database),
             "redis": shown(redis),
             "migrations": shown(migrations),
-            "started": shown(started),
             "draining": shown(draining),
         },
     });
@@ -108,23 +71,23 @@ async fn within<E: std::fmt::Display>(asked: impl Future<Output = Result<(), E>>
     }
 }
 
-async fn database(state: &HttpState) -> Check {
+async fn database(state: &Parts) -> Check {
     within(state.executor.store().ping()).await
 }
 
-async fn redis(state: &HttpState) -> Check {
+async fn redis(state: &Parts) -> Check {
     within(state.redis.ping()).await
 }
 
-async fn migrations(state: &HttpState) -> Check {
-    let flags = &state.ready.0;
-    if flags.migrated.load(Ordering::Relaxed) {
+async fn migrations(state: &Parts) -> Check {
+    // Asked until seen once: a database loses no migrations, and asking takes the one writer of SQLite.
+    if state.migrated.load(Ordering::Relaxed) {
         return Ok(());
     }
     within(async {
         match state.executor.store().missing_migrations().await {
             Ok(0) => {
-                flags.migrated.store(true, Ordering::Relaxed);
+                state.migrated.store(true, Ordering::Relaxed);
                 Ok(())
             }
             Ok(number) => Err(format!("{number} migrations are missing; run `enrolld migrate`")),

@@ -14,7 +14,7 @@ use enrolld_jobs::{
     view::{RegistrationView, TimelineLine},
 };
 
-use super::{HttpState, guard, problem::Problem};
+use super::{Parts, guard, problem::Problem};
 use crate::store::{Store, error::StoreError, registrations::Filter};
 
 /// Registrations listed when no limit is asked for.
@@ -25,7 +25,7 @@ const MAX_LIMIT: u64 = 500;
 
 /// `GET /v1/registrations/{id}`: the view.
 pub(super) async fn show(
-    State(state): State<Arc<HttpState>>,
+    State(state): State<Arc<Parts>>,
     uri: Uri,
     headers: HeaderMap,
     id: Result<Path<String>, PathRejection>,
@@ -44,7 +44,7 @@ pub(super) async fn show(
 
 /// `GET /v1/registrations?account_id=&state=&limit=`: a list of views, newest first.
 pub(super) async fn list(
-    State(state): State<Arc<HttpState>>,
+    State(state): State<Arc<Parts>>,
     uri: Uri,
     headers: HeaderMap,
     RawQuery(query): RawQuery,

@@ -18,12 +18,12 @@ use enrolld_jobs::{
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{HttpState, pages, pages::Page};
+use super::{Parts, pages, pages::Page};
 use crate::{
-    executor::{Applied, Cause, Trouble},
+    executor::{Applied, Cause, Executor, Trouble},
     links,
     mail::Place,
-    store::{Store, error::StoreError},
+    store::error::StoreError,
 };
 
 /// Longest text that is looked up as a token, in bytes; ours have 43.
@@ -35,8 +35,8 @@ const APPLY_WITHIN: Duration = Duration::from_secs(8);
 type Token = Result<Path<String>, PathRejection>;
 
 /// `GET /verify/{token}`: what the link is for, or what has become of it. Changes nothing.
-pub(super) async fn show(State(state): State<Arc<HttpState>>, headers: HeaderMap, token: Token) -> Response {
-    match open(state.executor.store(), token).await {
+pub(super) async fn show(State(state): State<Arc<Parts>>, headers: HeaderMap, token: Token) -> Response {
+    match open(&state.executor, token).await {
         Ok(Some(opened)) => {
             let page = opened.page(state.executor.now());
             pages::respond(&page, opened.registration.locale(), &state.portal)
@@ -47,8 +47,8 @@ pub(super) async fn show(State(state): State<Arc<HttpState>>, headers: HeaderMap
 }
 
 /// `POST /verify/{token}`: uses the link.
-pub(super) async fn confirm(State(state): State<Arc<HttpState>>, headers: HeaderMap, token: Token) -> Response {
-    let opened = match open(state.executor.store(), token).await {
+pub(super) async fn confirm(State(state): State<Arc<Parts>>, headers: HeaderMap, token: Token) -> Response {
+    let opened = match open(&state.executor, token).await {
         Ok(Some(opened)) => opened,
         Ok(None) => return pages::respond(&Page::Unknown, preferred_language(&headers), &state.portal),
         Err(error) => return later(&state, preferred_language(&headers), &error.into()),
@@ -81,13 +81,13 @@ pub(super) async fn confirm(State(state): State<Arc<HttpState>>, headers: Header
 }
 
 /// Every other path of the public listener.
-pub(super) async fn unknown(State(state): State<Arc<HttpState>>, headers: HeaderMap) -> Response {
+pub(super) async fn unknown(State(state): State<Arc<Parts>>, headers: HeaderMap) -> Response {
     pages::respond(&Page::Unknown, preferred_language(&headers), &state.portal)
 }
 
 /// In a task of its own: a browser that goes away does not stop halfway what its user has asked for. `None` when it takes
 /// too long, or panicked.
-async fn apply(state: &HttpState, opened: &Opened) -> Option<Result<Applied, Trouble>> {
+async fn apply(state: &Parts, opened: &Opened) -> Option<Result<Applied, Trouble>> {
     let (executor, id, link) = (state.executor.clone(), opened.registration.id.clone(), opened.link);
     let task = tokio::spawn(async move {
         let event = Event::EmailVerified { link: Some(link) };
@@ -103,7 +103,7 @@ async fn apply(state: &HttpState, opened: &Opened) -> Option<Result<Applied, Tro
     }
 }
 
-fn later(state: &HttpState, locale: Locale, trouble: &Trouble) -> Response {
+fn later(state: &Parts, locale: Locale, trouble: &Trouble) -> Response {
     if trouble.is_temporary() {
         tracing::warn!(error = %trouble, "a link page waits for what is away");
     } else {
@@ -132,18 +132,17 @@ struct Opened {
 }
 
 /// Finds the link by the token's digest. `None` if no such link was ever made, or its registration is gone.
-async fn open(store: &Store, token: Token) -> Result<Option<Opened>, StoreError> {
+async fn open(executor: &Executor, token: Token) -> Result<Option<Opened>, StoreError> {
     let Some(Path(token)) = token.ok().filter(|Path(token)| token.len() <= MAX_TOKEN_BYTES) else {
         return Ok(None);
     };
-    let row = store.link_by_digest(&links::digest(&token)).await?;
-    let Some(row) = row.filter(|row| row.purpose == links::PURPOSE_EMAIL) else {
+    let Some(row) = executor.link_of(&links::digest(&token)).await? else {
         return Ok(None);
     };
     let (Ok(link), Ok(id)) = (Uuid::parse_str(&row.id), RegistrationId::new(row.registration_id)) else {
         return Ok(None);
     };
-    let registration = store.registration(&id).await?;
+    let registration = executor.store().registration(&id).await?;
     Ok(registration.map(|registration| Opened { link, registration }))
 }
 

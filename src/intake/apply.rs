@@ -13,7 +13,7 @@ use futures::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{EXTEND_EVERY, Holder, Intake, Trouble, entry};
+use super::{EXTENSIONS, Holder, Intake, Trouble, entry};
 use crate::{
     executor::{Applied, Cause},
     store::{
@@ -56,7 +56,7 @@ impl Intake {
             if !more {
                 return Ok(());
             }
-            if holder.extended.elapsed() >= EXTEND_EVERY {
+            if holder.extended.elapsed() >= self.lease_for() / EXTENSIONS {
                 match self.lease().await? {
                     Some(lease) if lease.epoch == holder.lease.epoch => holder.extended = std::time::Instant::now(),
                     _ => return Ok(()),
@@ -199,7 +199,7 @@ impl Intake {
         let UpstreamEvent::RegistrationEmailVerified(data) = &event.data else {
             return Ok(None);
         };
-        let link = self.executor.store().link_by_digest(&data.token).await?;
+        let link = self.executor.link_of(&data.token).await?;
         Ok(link
             .filter(|link| link.registration_id == event.subject)
             .and_then(|link| Uuid::parse_str(&link.id).ok()))

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use redis::IntoConnectionInfo;
 use url::Url;
 
@@ -30,11 +31,15 @@ pub enum DatabaseUrl {
     Postgres(SecretUrl),
 }
 
+/// What has a meaning of its own in the URL of a file.
+const PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
+
 impl DatabaseUrl {
     /// The URL to connect to, password and all: not to be shown.
     pub fn connect_url(&self) -> String {
         match self {
-            Self::Sqlite(path) => format!("sqlite://{}", path.display()),
+            // The driver decodes what it is given.
+            Self::Sqlite(path) => format!("sqlite://{}", utf8_percent_encode(&path.to_string_lossy(), PATH)),
             Self::Postgres(url) => url.expose().to_owned(),
         }
     }

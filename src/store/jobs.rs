@@ -105,17 +105,22 @@ impl Store {
         references(&self.execute_returning(&sql, values).await?)
     }
 
-    /// Notes, before a job of a daemon that is gone runs again, that it may have been its end. Returns how many times that
-    /// has happened.
+    /// Begins another run of a job whose daemon is gone, and notes that it may have been the daemon's end. Returns how many times
+    /// that has happened, and the new run; `None` when the job is in another run by now, or has ended.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn note_crash(&self, job: JobRef) -> Result<i64, StoreError> {
-        let sql = "UPDATE jobs SET crashes = crashes + 1 WHERE id = $1 AND run_no = $2 \
-                   AND state IN ('queued', 'running') RETURNING crashes";
+    pub async fn note_crash(&self, job: JobRef) -> Result<Option<(i64, JobRef)>, StoreError> {
+        let sql = "UPDATE jobs SET crashes = crashes + 1, run_no = run_no + 1 WHERE id = $1 AND run_no = $2 \
+                   AND state IN ('queued', 'running') RETURNING crashes, run_no";
         let values = [job.id.to_string().into(), i64::from(job.run_no).into()];
         let rows = self.execute_returning(sql, values).await?;
-        rows.first().map_or(Ok(0), |row| Ok(row.try_get("", "crashes")?))
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let run_no: i64 = row.try_get("", "run_no")?;
+        let run_no = u32::try_from(run_no).map_err(|_| StoreError::refused("a job has run too often"))?;
+        Ok(Some((row.try_get("", "crashes")?, JobRef { run_no, ..job })))
     }
 
     /// Jobs that were running on daemons which are gone: at most `limit`, made due again. Their entries may be lost with

@@ -9,7 +9,7 @@ use uuid::Uuid;
 pub struct Transition {
     /// The registration's next version.
     pub registration: Option<RegistrationWrite>,
-    /// Guard: nobody has changed who is DA in the tree since the facts were gathered.
+    /// Guard: nobody has changed who is DA or holds access in the tree since the facts were gathered.
     pub tree: Option<TreeGuard>,
     /// Guard and change: the job that led here is in the run expected.
     pub job: Option<JobWrite>,
@@ -71,7 +71,7 @@ pub struct TreeGuard {
     pub root_id: String,
     /// The epoch under which the facts were gathered.
     pub epoch: i64,
-    /// Whether the transition changes who is DA, and so must raise the epoch.
+    /// Whether the transition changes who is DA or holds access, and so must raise the epoch.
     pub raises: bool,
 }
 

@@ -28,6 +28,7 @@ fn help_names_every_command_with_examples() {
 fn every_command_has_help() {
     for command in [
         &["run"][..],
+        &["demo"],
         &["migrate"],
         &["config", "check"],
         &["config", "show"],
@@ -114,6 +115,15 @@ fn whoever_stops_reading_is_no_failure() {
         .read_to_string(&mut said)
         .expect("it writes UTF-8");
     assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+
+    let migrated = Enrolld::migrated("");
+    let mut child = migrated
+        .command(&["directory", "export"])
+        .spawn()
+        .expect("the program can be run");
+    drop(child.stdout.take());
+    let ended = Ended::of(child.wait_with_output().expect("the program can be waited for"));
+    assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""));
 
     let full = std::fs::File::options()
         .write(true)

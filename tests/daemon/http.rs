@@ -15,18 +15,17 @@ use std::{
     },
 };
 
-use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
 use enrolld::{
     directory::{EmbeddedDirectory, import},
     dispatcher::Dispatch,
     environment::Environment,
     executor::{Applied, Cause, Executor, Parts, PublicUrl},
-    http::{HttpState, ReadinessFlag, private_router, public_router, serve},
+    http::{HttpState, routers, serve},
     links::LinkKeys,
     mail::{Mailer, Portal},
     queue::Redis,
-    settings::{HttpSettings, Settings},
+    settings::Settings,
     store::Store,
 };
 use enrolld_jobs::{
@@ -71,7 +70,17 @@ impl Environment for World {
 struct Wanted {
     api_token: bool,
     public_listener: bool,
-    allowed_hosts: Vec<String>,
+}
+
+impl Wanted {
+    fn settings(&self) -> Settings {
+        let token = if self.api_token { TOKEN } else { "" };
+        let file = format!(
+            "[http]\nbind = \"127.0.0.1:0\"\npublic_url = \"https://portal.example/enrolld\"\n\
+             api_token = \"{token}\"\nallowed_hosts = [\"enrolld.example\"]\n"
+        );
+        Settings::parse(Some(("enrolld.toml", &file)), std::iter::empty()).expect("they are sound")
+    }
 }
 
 struct Fixture {
@@ -81,9 +90,10 @@ struct Fixture {
     executor: Executor,
     link_keys: LinkKeys,
     redis: RedisServer,
-    ready: ReadinessFlag,
     world: Arc<World>,
     folder: TempDir,
+    /// What the daemon tells the handlers when it stops; `stop` ends the listeners of the test.
+    draining: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -97,7 +107,7 @@ impl Fixture {
     async fn start(wanted: Wanted) -> Self {
         let redis = RedisServer::start();
         let folder = TempDir::with_prefix("enrolld-http-").expect("the temporary folder is writable");
-        let settings = Settings::parse(None, std::iter::empty()).expect("the defaults are sound");
+        let settings = wanted.settings();
         let url = format!("sqlite://{}", folder.path().join("enrolld.db").display());
         let store = Store::open(&url, 4).await.expect("the folder is writable");
         store.migrate().await.expect("an empty database takes the tables");
@@ -108,17 +118,16 @@ impl Fixture {
         });
         let link_keys = LinkKeys::new(vec!["a key of the tests, 32 characters".into()]).expect("there is one");
         let from = "Portal <no-reply@portal.example>".parse().expect("an address");
-        let portal = Portal::from(&settings.portal);
         // Nobody receives: what is queued stays with the database.
         let (dispatch, _) = Dispatch::channel();
         let executor = Executor::new(Parts {
-            directory: EmbeddedDirectory::new(store.connection().clone()),
+            directory: EmbeddedDirectory::new(store.reader().clone()),
             mailer: Mailer::file(from, folder.path().join("mails")).expect("the sender is ASCII"),
             environment: world.clone(),
             rules: Rules::default(),
             link_keys: link_keys.clone(),
             public_url: PublicUrl::new("https://portal.example"),
-            portal: portal.clone(),
+            portal: Portal::from(&settings.portal),
             agents: None,
             dispatch,
             committed: Arc::default(),
@@ -126,35 +135,24 @@ impl Fixture {
             workers: settings.workers.clone(),
             store,
         });
-        let ready = ReadinessFlag::default();
-        ready.serving();
-        let stop = CancellationToken::new();
         let (listener, address) = listen().await;
-        let (public_listener, public) = listen().await;
-        let http = HttpSettings {
-            bind: address,
-            public_bind: wanted.public_listener.then_some(public),
-            public_url: "https://portal.example/enrolld".parse().expect("a URL"),
-            api_token: wanted.api_token.then(|| TOKEN.into()),
-            allowed_hosts: wanted.allowed_hosts,
+        let (public_listener, public) = if wanted.public_listener {
+            let (listener, address) = listen().await;
+            (Some(listener), Some(address))
+        } else {
+            (None, None)
         };
-        let state = HttpState {
-            executor: executor.clone(),
-            redis: Redis::open(&redis.url()).expect("a URL"),
-            prefix: "enrolld".to_owned(),
-            settings: http,
-            bound: address,
-            portal,
-            ready: ready.clone(),
-        };
-        spawn(listener, private_router(state.clone()), &stop);
-        spawn(public_listener, public_router(state), &stop);
+        let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
+        let redis_handle = Redis::open(&redis.url()).expect("a URL");
+        let state = HttpState::new(executor.clone(), redis_handle, &settings, &listener, draining.clone());
+        for (listener, router) in routers(state, listener, public_listener) {
+            tokio::spawn(serve(listener, router, stop.clone()));
+        }
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .timeout(PATIENCE)
             .build()
             .expect("a client without TLS can always be made");
-        let public = wanted.public_listener.then_some(public);
         let fixture = Self {
             address,
             public,
@@ -162,9 +160,9 @@ impl Fixture {
             executor,
             link_keys,
             redis,
-            ready,
             world,
             folder,
+            draining,
             stop,
         };
         fixture.import(|_| ()).await;
@@ -179,7 +177,7 @@ impl Fixture {
         let path = self.folder.path().join("directory.json");
         fs::write(&path, directory.to_string()).expect("the folder is writable");
         let store = self.executor.store();
-        import(store.connection(), &path, self.executor.now())
+        import(store.writer(), &path, self.executor.now())
             .await
             .expect("the directory is sound");
     }
@@ -272,10 +270,6 @@ async fn listen() -> (TcpListener, SocketAddr) {
         .expect("the loopback interface has a free port");
     let address = listener.local_addr().expect("it is bound");
     (listener, address)
-}
-
-fn spawn(listener: TcpListener, router: Router, stop: &CancellationToken) {
-    tokio::spawn(serve(listener, router, stop.clone()));
 }
 
 async fn send(request: RequestBuilder) -> Response {

@@ -3,7 +3,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod becoming_da;
 mod directory;
 mod harness;
 mod http;
+mod joining;
+mod life;
+mod ordering;
+mod refused;
+mod steps;
 mod store;
+mod wrong_data;

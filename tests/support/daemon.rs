@@ -1,6 +1,7 @@
 //! A whole daemon: configured, migrated, filled with a directory, started; fed through Redis as the portal does it.
 
 mod doors;
+mod inside;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -59,9 +60,7 @@ impl Builder {
     /// Starts the servers, then the daemon, and returns when it is ready.
     pub(crate) async fn start(self) -> TestDaemon {
         let mut daemon = self.install();
-        daemon.run_ok(&["migrate"]);
-        let directory = daemon.path("directory.json");
-        daemon.run_ok(&["directory", "import", &directory.to_string_lossy()]);
+        daemon.prepare();
         daemon.start().await;
         daemon
     }
@@ -154,7 +153,23 @@ impl TestDaemon {
 
     /// Runs `enrolld run`, and returns when it is ready.
     pub(crate) async fn start(&mut self) {
-        let address = self.path("data").join("http.addr");
+        let (process, base_url) = self.run(self.command(&["run"]), &self.path("data")).await;
+        self.process = Some(process);
+        self.base_url = base_url;
+    }
+
+    /// Runs another daemon on the same database, Redis and mail, as a second host would. It ends with the value returned.
+    pub(crate) async fn start_second(&self) -> ChildProcess {
+        let data = self.path("data-of-the-second");
+        fs::create_dir_all(&data).expect("the folder is writable");
+        let mut command = self.command(&["run"]);
+        command.env("ENROLLD__DATA_DIR", &data);
+        self.run(command, &data).await.0
+    }
+
+    /// Runs `command`, and returns its process and address once it is ready.
+    async fn run(&self, mut command: Command, data: &Path) -> (ChildProcess, String) {
+        let address = data.join("http.addr");
         // What a killed daemon left would lead to a port of nobody's, or of somebody else's.
         let _ = fs::remove_file(&address);
         let log = File::options()
@@ -162,24 +177,23 @@ impl TestDaemon {
             .append(true)
             .open(self.path("daemon.log"))
             .expect("the folder is writable");
-        let mut command = self.command(&["run"]);
         command
             .stdout(log.try_clone().expect("a file handle can be doubled"))
             .stderr(log);
-        self.process = Some(ChildProcess::spawn(&mut command));
+        let mut process = ChildProcess::spawn(&mut command);
 
         let start = Instant::now();
         loop {
             if let Ok(written) = fs::read_to_string(&address)
                 && let Ok(address) = written.trim().parse::<std::net::SocketAddr>()
             {
-                self.base_url = format!("http://{address}");
-                let answer = self.client.get(self.at("/readyz")).send().await;
+                let base_url = format!("http://{address}");
+                let answer = self.client.get(format!("{base_url}/readyz")).send().await;
                 if answer.is_ok_and(|answer| answer.status().is_success()) {
-                    return;
+                    return (process, base_url);
                 }
             }
-            let end = self.process.as_mut().and_then(ChildProcess::exited);
+            let end = process.exited();
             assert!(
                 end.is_none(),
                 "the daemon ended while starting: {}",
@@ -202,6 +216,16 @@ impl TestDaemon {
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.process.take().expect("the daemon runs").kill();
+    }
+
+    /// Stops it in its tracks (`SIGSTOP`), until [`TestDaemon::go_on`].
+    pub(crate) fn stall(&mut self) {
+        self.process.as_mut().expect("the daemon runs").signal(Signal::STOP);
+    }
+
+    /// Lets a stalled daemon go on.
+    pub(crate) fn go_on(&mut self) {
+        self.process.as_mut().expect("the daemon runs").signal(Signal::CONT);
     }
 
     /// Starts it again on the same database, Redis and folder; SIGTERM first if it runs.
@@ -260,6 +284,19 @@ impl TestDaemon {
                 String::from_utf8_lossy(&output.stdout)
             )
         })
+    }
+
+    /// Migrates, and imports the directory: what comes before the first start.
+    pub(crate) fn prepare(&self) {
+        self.run_ok(&["migrate"]);
+        self.run_ok(&["directory", "import", &self.path("directory.json").to_string_lossy()]);
+    }
+
+    /// Imports more of a directory: records replace those of the same id (contract, section 4).
+    pub(crate) fn import(&self, directory: &Value) {
+        let file = self.path("changed.json");
+        fs::write(&file, directory.to_string()).expect("the folder is writable");
+        self.run_ok(&["directory", "import", &file.to_string_lossy()]);
     }
 
     fn run_ok(&self, arguments: &[&str]) -> Output {

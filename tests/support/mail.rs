@@ -60,6 +60,21 @@ impl Mail {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Which mail of the contract's section 7 it is.
+    pub(crate) fn kind(&self) -> &str {
+        self.header("X-Enrolld-Kind").unwrap_or_default()
+    }
+
+    /// Whether it is of this kind.
+    pub(crate) fn is(&self, kind: &str) -> bool {
+        self.kind() == kind
+    }
+
+    /// The registration it is about.
+    pub(crate) fn registration(&self) -> &str {
+        self.header("X-Enrolld-Registration").unwrap_or_default()
+    }
+
     /// The path of the mail's link with a token (`/verify/…`, `/decide/…`), wherever its host is.
     pub(crate) fn link_path(&self) -> Option<&str> {
         // Contract, section 7: each link stands alone on its line.
@@ -74,7 +89,7 @@ impl Mail {
         self.link_path()?.rsplit('/').next()
     }
 
-    /// The mail as stable text: tokens, ids, dates and ports are replaced.
+    /// The mail as stable text: tokens, ids, dates, times of day and ports are replaced.
     pub(crate) fn snapshot(&self) -> String {
         let mut shown = format!(
             "From: {}\nTo: {}\nSubject: {}\n",
@@ -107,7 +122,7 @@ impl Mail {
         for host in ["127.0.0.1:", "localhost:"] {
             shown = replace_after(&shown, host, |c| c.is_ascii_digit(), "[port]");
         }
-        shown
+        replace_moments(&shown)
     }
 }
 
@@ -151,4 +166,29 @@ fn replace_after(text: &str, marker: &str, matches: impl Fn(char) -> bool, repla
         result.push_str(rest);
     }
     result
+}
+
+/// Replaces `22 November 2026, 09:00 UTC`, in any language.
+fn replace_moments(text: &str) -> String {
+    const END: &str = " UTC";
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(END) {
+        let (before, after) = rest.split_at(at);
+        // Backwards: time of day, year with its comma, month, day. A line may be broken among them.
+        let mut words = before.rsplitn(4, char::is_whitespace);
+        let (time, year, month, day) = (words.next(), words.next(), words.next(), words.next());
+        if let (Some(time), Some(year), Some(_), Some(day)) = (time, year, month, day)
+            && time.contains(':')
+            && year.ends_with(',')
+        {
+            shown.push_str(day.trim_end_matches(|c: char| c.is_ascii_digit()));
+            shown.push_str("[moment]");
+        } else {
+            shown.push_str(before);
+            shown.push_str(END);
+        }
+        rest = &after[END.len()..];
+    }
+    shown + rest
 }

@@ -6,14 +6,13 @@
 //! Start servers and daemons from the test's own thread: the kernel ends a guarded child with the *thread* that started it.
 
 pub(crate) mod child;
-#[expect(dead_code, reason = "the journeys of the daemon use what the harness does not")]
+pub(crate) mod companies;
+#[expect(dead_code, reason = "the command line has tests of its own")]
 pub(crate) mod daemon;
 pub(crate) mod database;
-#[expect(dead_code, reason = "the journeys send what the harness does not")]
 pub(crate) mod events;
 pub(crate) mod mail;
 pub(crate) mod postgres;
-#[expect(dead_code, reason = "the queue's own tests stall it")]
 pub(crate) mod redis;
 pub(crate) mod smtp;
 

@@ -22,7 +22,7 @@ pub(super) fn da_decided(case: &Case<'_>, by: &AccountId, decision: &DaDecision,
         return Decided::NeedsPresentFacts;
     };
     match decision {
-        DaDecision::Grant { role } => granted(case, present, *role),
+        DaDecision::Grant { role } => granted(case, present, by, *role),
         DaDecision::Deny => case
             .change()
             .resting_on_tree()
@@ -31,12 +31,12 @@ pub(super) fn da_decided(case: &Case<'_>, by: &AccountId, decision: &DaDecision,
                 by: by.clone(),
                 reason: reason.cloned(),
             })
-            .mail(MailKind::AccessDenied, Recipient::Applicant)
+            .mail_about(by, MailKind::AccessDenied, Recipient::Applicant)
             .decided(),
     }
 }
 
-fn granted(case: &Case<'_>, present: &Present, role: Role) -> Decided {
+fn granted(case: &Case<'_>, present: &Present, by: &AccountId, role: Role) -> Decided {
     let errors = errors(case, present);
     if !errors.is_empty() {
         return back_to_correction(case, present, errors);
@@ -79,7 +79,7 @@ fn granted(case: &Case<'_>, present: &Present, role: Role) -> Decided {
                 appointed: false,
             },
         })
-        .mail(MailKind::AccessApproved, Recipient::Applicant)
+        .mail_about(by, MailKind::AccessApproved, Recipient::Applicant)
         .decided()
 }
 
@@ -105,7 +105,10 @@ pub(super) fn overtaken<'a>(
         return Err(Box::new(change));
     }
     let decided = match first_reachable(&administrators, &change.registration.account_id).cloned() {
-        Some(da) => ask(change.mail(MailKind::Rerouted, Recipient::Applicant), da).decided(),
+        Some(da) => {
+            let rerouted = change.mail_about(&da.account_id, MailKind::Rerouted, Recipient::Applicant);
+            ask(rerouted, da).decided()
+        }
         None => without_reachable_da(change).decided(),
     };
     Ok(Box::new(decided))

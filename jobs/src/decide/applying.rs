@@ -22,17 +22,11 @@ pub fn submit(id: &RegistrationId, event: &Event, now: DateTime<Utc>) -> Decided
         );
     };
     let registration = new_registration(id, account_id, numbers, now);
-    let mut detail = Map::new();
-    detail.insert("to".to_owned(), registration.state.name().as_str().into());
+    let state = registration.state.name();
     Decided::Decision(Box::new(Decision {
         registration,
         effects: vec![Effect::Run(JobKind::Verification)],
-        entry: TimelineEntry {
-            at: now,
-            event: event.name(),
-            actor: account_id.to_string(),
-            detail,
-        },
+        entry: TimelineEntry::new(now, event, account_id.to_string(), Map::new(), state),
         rests_on_tree: false,
     }))
 }

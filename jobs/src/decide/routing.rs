@@ -46,38 +46,40 @@ pub(super) fn confirmed(case: &Case<'_>, present: &Present) -> Decided {
 
 /// The first time that a DA is asked: the request to them (R31, R32), a notice to the others (R4).
 pub(super) fn ask(change: Change<'_>, da: Administrator) -> Change<'_> {
+    let asked = da.account_id.clone();
     let others: Vec<_> = change
         .registration
         .administrators
         .iter()
         .map(|other| other.account_id.clone())
-        .filter(|id| *id != da.account_id && *id != change.registration.account_id)
+        .filter(|id| *id != asked && *id != change.registration.account_id)
         .collect();
-    let asked = Recipient::Account(da.account_id.clone());
     let at = change.case.now;
     let change = change
-        .detail("da_account_id", da.account_id.as_str())
+        .detail("da_account_id", asked.as_str())
         .to(State::AwaitingDa {
             asked: vec![Asked { administrator: da, at }],
         })
-        .mail(MailKind::AccessRequest, asked);
+        .mail_about(&asked, MailKind::AccessRequest, Recipient::Account(asked.clone()));
     others.into_iter().fold(change, |change, id| {
-        change.mail(MailKind::AccessRequestNotice, Recipient::Account(id))
+        change.mail_about(&asked, MailKind::AccessRequestNotice, Recipient::Account(id))
     })
 }
 
 /// The next DA is asked, after others who did not answer; they may still decide (D1).
 pub(super) fn ask_next<'a>(change: Change<'a>, asked: &[Asked], da: Administrator) -> Change<'a> {
-    let recipient = Recipient::Account(da.account_id.clone());
+    let id = da.account_id.clone();
     let mut asked = asked.to_vec();
-    let change = change.detail("da_account_id", da.account_id.as_str());
+    let mut change = change.detail("da_account_id", id.as_str());
+    // Another wait in the same state.
+    change.registration.notices = 0;
     asked.push(Asked {
         administrator: da,
         at: change.case.now,
     });
     change
         .to(State::AwaitingDa { asked })
-        .mail(MailKind::AccessRequest, recipient)
+        .mail_about(&id, MailKind::AccessRequest, Recipient::Account(id.clone()))
 }
 
 /// There are DAs, but none can be reached: to an agent at once (D2).

@@ -79,8 +79,10 @@ pub(super) fn da_silent(case: &Case<'_>, asked: &[Asked], present: &Present) -> 
             let elapsed = (case.now - last.at).to_std().unwrap_or_default();
             change.registration.notices =
                 da_response_timeout::sent_by(elapsed, change.registration.notices, case.rules);
-            let da = Recipient::Account(last.administrator.account_id.clone());
-            change.mail(MailKind::AccessRequestReminder, da).decided()
+            let da = last.administrator.account_id.clone();
+            change
+                .mail_about(&da, MailKind::AccessRequestReminder, Recipient::Account(da.clone()))
+                .decided()
         }
         da_response_timeout::Due::Timeout(_) => moved_on(case.change(), asked, present),
     }

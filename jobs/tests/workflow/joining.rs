@@ -230,7 +230,11 @@ fn d4_the_list_is_of_the_site_and_above_in_order_of_appointment() {
         .iter()
         .map(|da| (da.account_id.as_str(), da.organization_id.as_str()))
         .collect();
-    assert_eq!(ids, [("first", "site"), ("second", "site"), ("late", "root")]);
+    assert_eq!(
+        ids,
+        [("first", "root"), ("second", "site"), ("late", "root")],
+        "who is appointed twice covers what the higher organization covers"
+    );
 }
 
 #[test]

@@ -17,10 +17,9 @@ use crate::{
 
 pub(super) async fn run(listing: Listing, settings: &Settings) -> anyhow::Result<()> {
     let store = database::open(settings).await?;
-    let mut events = store.refused_events(listing.asked()).await?;
-    listing.cut(&mut events, "refused events");
+    let events = store.refused_events(listing.asked()).await?;
     let now = System.now();
-    listing.write(&events, as_json, |events| {
+    listing.write("refused events", &events, as_json, |events| {
         let columns = [
             Column::new("NO", 0).number(),
             Column::new("WHEN", 1),

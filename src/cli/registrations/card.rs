@@ -1,5 +1,7 @@
 //! A registration as people read it.
 
+use std::iter;
+
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     registration::Registration,
@@ -76,24 +78,22 @@ fn person(id: &str, name: &str, email: Option<&str>) -> String {
     format!("{id}: {name}{email}")
 }
 
+/// The detail stands below its event: there it has room on narrow terminals, too.
 fn timeline(screen: Screen, lines: &[TimelineLine]) -> String {
     let columns = [
         Column::new("WHEN (UTC)", 0),
-        Column::new("EVENT", 0),
         Column::new("ACTOR", 0),
-        Column::new("DETAIL", 0).wrapped(),
+        Column::new("EVENT", 0).wrapped(),
     ];
-    let rows = lines.iter().map(|line| {
+    let rows = lines.iter().flat_map(|line| {
+        let at = line.at.format("%Y-%m-%d %H:%M:%S").to_string();
         let detail = line
             .detail
             .iter()
             .map(|(key, value)| format!("{key}: {}", plain(value)));
-        [
-            line.at.format("%Y-%m-%d %H:%M:%S").to_string(),
-            line.event.clone(),
-            line.actor.clone(),
-            detail.collect::<Vec<_>>().join("; "),
-        ]
+        let detail = detail.collect::<Vec<_>>().join("; ");
+        let below = (!detail.is_empty()).then(|| [String::new(), String::new(), detail]);
+        iter::once([at, line.actor.clone(), line.event.clone()]).chain(below)
     });
     table::table(screen, columns, rows)
 }

@@ -11,10 +11,8 @@ const EVENT: &str = r#"{"specversion":"1.0","id":"e-1","source":"/portal","type"
   "data":{"account_id":"newbie","contract_number":"93988396","serial_number":"FOC1436Y3XK"}}"#;
 
 async fn open() -> Fixture {
-    let allowed_hosts = vec!["enrolld.example".to_owned()];
     Fixture::start(Wanted {
         api_token: true,
-        allowed_hosts,
         ..Wanted::default()
     })
     .await

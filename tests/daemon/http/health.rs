@@ -13,7 +13,7 @@ async fn readiness(fixture: &Fixture) -> (u16, Value) {
 async fn it_is_ready_while_everything_answers_and_alive_in_any_case() {
     let mut fixture = Fixture::start(Wanted::default()).await;
     let ok = json!({"ok": true, "error": null});
-    let all = json!({"database": ok, "redis": ok, "migrations": ok, "started": ok, "draining": ok});
+    let all = json!({"database": ok, "redis": ok, "migrations": ok, "draining": ok});
     assert_eq!(readiness(&fixture).await, (200, json!({"ready": true, "checks": all})));
 
     fixture.redis.kill();
@@ -36,7 +36,7 @@ async fn it_is_ready_while_everything_answers_and_alive_in_any_case() {
     fixture.redis.restart();
     assert_eq!(readiness(&fixture).await.0, 200, "it goes on by itself");
 
-    fixture.ready.draining();
+    fixture.draining.cancel();
     let (status, body) = readiness(&fixture).await;
     assert_eq!((status, &body["checks"]["draining"]["ok"]), (503, &json!(false)));
 }

@@ -1,9 +1,6 @@
 //! The page of a verification link.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::{cell::RefCell, io};
 
 use chrono::TimeDelta;
 use enrolld_jobs::{
@@ -275,7 +272,7 @@ async fn with_the_database_away_the_link_stays_good() {
     let fixture = start().await;
     let link = fixture.link_sent("reg-1", "newbie").await;
     let rename = |from: &str, to: &str| format!("ALTER TABLE {from} RENAME TO {to}");
-    let connection = fixture.executor.store().connection();
+    let connection = fixture.executor.store().writer();
     sea_orm::ConnectionTrait::execute_unprepared(connection, &rename("registrations", "gone"))
         .await
         .expect("it is there");
@@ -333,12 +330,16 @@ async fn a_public_listener_has_the_link_pages_alone() {
     assert_eq!(fixture.registration("reg-1").await.state.name(), StateName::Active);
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What this thread logs, once it is kept. The runtime of a test has one thread, so this is the server's log, too.
+    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
 
-impl io::Write for Log {
+struct ThreadLog;
+
+impl io::Write for ThreadLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no writer panics").extend_from_slice(bytes);
+        LOG.with_borrow_mut(|log| log.as_mut().map(|log| log.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
@@ -349,15 +350,14 @@ impl io::Write for Log {
 
 #[tokio::test]
 async fn d7_no_log_has_a_token_or_an_address() {
-    let log = Log::default();
-    let writer = log.clone();
+    // Not for this thread alone: tracing forgets the places that other threads, without a subscriber, come by first.
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
-        .with_writer(move || writer.clone())
+        .with_writer(|| ThreadLog)
         .finish();
-    // The runtime of a test has one thread: this is the subscriber of the server, too.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::subscriber::set_global_default(subscriber).expect("no other test of this binary sets one");
+    LOG.set(Some(Vec::new()));
     let fixture = start().await;
     let link = fixture.link_sent("reg-1", "newbie").await;
     let token = link.trim_start_matches("/verify/");
@@ -367,7 +367,7 @@ async fn d7_no_log_has_a_token_or_an_address() {
     problem(fixture.get(&format!("{link}/x")), 404).await;
     problem(fixture.client.delete(format!("http://{}{link}", fixture.address)), 405).await;
 
-    let log = String::from_utf8(log.0.lock().expect("no writer panics").clone()).expect("UTF-8");
+    let log = String::from_utf8(LOG.take().expect("it is kept")).expect("UTF-8");
     assert!(
         log.contains("/verify/{token}") && log.contains("(no such path)"),
         "{log}"

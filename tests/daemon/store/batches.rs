@@ -99,7 +99,7 @@ async fn a_refused_transition_fails_alone(database: Database) {
     // Two at fault, and not side by side.
     all[7].mails[0].id = known.mails[0].id;
     if database == Database::Postgres {
-        all[50].registration.as_mut().expect("a version").actor = "\0".to_owned();
+        "\0".clone_into(&mut all[50].registration.as_mut().expect("a version").actor);
     } else {
         all[50].jobs[0].id = known.jobs[0].id;
     }

@@ -157,7 +157,7 @@ async fn a_job_in_another_run_or_ended_is_stale(database: Database) {
 /// Puts events into the inbox, and returns their numbers with the lease.
 async fn inbox(store: &Store, keys: &[(&str, &str)]) -> (Lease, Vec<i64>) {
     let lease = store
-        .hold_lease("intake", "daemon-1", at(0), Duration::from_secs(60))
+        .hold_lease("intake", "daemon-1", at(0), Duration::from_mins(1))
         .await;
     let lease = lease.expect("the database answers").expect("nobody else holds it");
     let events: Vec<_> = keys
@@ -219,7 +219,7 @@ async fn an_event_under_a_lost_lease_is_not_applied(database: Database) {
     let (_server, store) = open(database).await;
     let (lease, seqs) = inbox(&store, &[("reg-1", "e-1")]).await;
     let taken = store
-        .hold_lease("intake", "daemon-2", at(61), Duration::from_secs(60))
+        .hold_lease("intake", "daemon-2", at(61), Duration::from_mins(1))
         .await;
     let taken = taken.expect("the database answers").expect("it has expired");
     let late = commit(&store, applying(&lease, seqs[0], "e-1", "reg-1")).await;

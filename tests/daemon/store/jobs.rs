@@ -138,18 +138,19 @@ async fn crashes_are_counted_for_the_present_run_only(database: Database) {
         let noted = store.note_crash(JobRef { id: job.id, run_no }).await;
         noted.expect("the database answers")
     };
-    assert_eq!(note(1).await, 1);
-    assert_eq!(note(2).await, 0, "another run");
-    assert_eq!(note(1).await, 2);
+    let id = job.id;
+    assert_eq!(note(1).await, Some((1, JobRef { id, run_no: 2 })));
+    assert_eq!(note(1).await, None, "another run has begun");
+    assert_eq!(note(2).await, Some((2, JobRef { id, run_no: 3 })));
     applied(
         &store,
         Transition {
-            job: Some(ended(job.id, 1, "dead")),
+            job: Some(ended(job.id, 3, "dead")),
             ..Transition::default()
         },
     )
     .await;
-    assert_eq!(note(1).await, 0, "it has ended");
+    assert_eq!(note(3).await, None, "it has ended");
 }
 
 async fn jobs_of_silent_and_stopped_daemons_are_made_due(database: Database) {

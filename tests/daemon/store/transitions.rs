@@ -38,6 +38,7 @@ async fn migrations_go_up_down_and_up(database: Database) {
     applied(&store, version("reg-1", 1)).await;
 }
 
+#[expect(clippy::too_many_lines, reason = "every part, one after the other")]
 async fn every_part_of_a_transition_is_written(database: Database) {
     let (_server, store) = open(database).await;
     let job = new_job("reg-1", 1);
@@ -78,8 +79,8 @@ async fn every_part_of_a_transition_is_written(database: Database) {
     let write = transition.registration.as_mut().expect("a version");
     write.root_id = Some("acme".to_owned());
     // What people write comes back as it was.
-    write.data = "{\"name\":\"Zoë \\\"O'Neil\\\" \\\\ 名 \\u0000\"}".to_owned();
-    write.actor = "Zoë \"O'Neil\" \\ 名 $1 {x}".to_owned();
+    "{\"name\":\"Zoë \\\"O'Neil\\\" \\\\ 名 \\u0000\"}".clone_into(&mut write.data);
+    "Zoë \"O'Neil\" \\ 名 $1 {x}".clone_into(&mut write.actor);
     let written = write.clone();
     applied(&store, transition).await;
 
@@ -133,7 +134,10 @@ async fn every_part_of_a_transition_is_written(database: Database) {
 
     let acme = OrganizationId::new("acme").expect("an id");
     let other = OrganizationId::new("other").expect("an id");
-    let found = store.appointments(&[acme.clone()]).await.expect("the database answers");
+    let found = store
+        .appointments(std::slice::from_ref(&acme))
+        .await
+        .expect("the database answers");
     assert_eq!(found.len(), 1);
     let newbie = AccountId::new("newbie").expect("an id");
     let here = store.holds_access(&newbie, &[acme]).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -34,6 +34,18 @@ impl TestDaemon {
     /// Adds any bytes in the field `event`.
     pub(crate) async fn send_raw(&self, event: &[u8]) -> String {
         self.send_fields(&[("event", event)]).await
+    }
+
+    /// Adds CloudEvents in one go, in this order.
+    pub(crate) async fn send_all(&self, events: &[Value]) {
+        let mut pipeline = redis::pipe();
+        for event in events {
+            pipeline.cmd("XADD").arg(self.key("intake")).arg("*");
+            pipeline.arg("event").arg(event.to_string()).ignore();
+        }
+        let mut connection = self.redis_connection().await;
+        let sent: redis::RedisResult<()> = pipeline.query_async(&mut connection).await;
+        sent.expect("Redis takes the entries");
     }
 
     /// Adds an entry with any fields.
@@ -138,6 +150,17 @@ impl TestDaemon {
 
     /// The view, once `holds`; `wanted` says what that is, for the message.
     pub(crate) async fn wait_view(&self, registration: &str, wanted: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        self.wait_view_for(PATIENCE, registration, wanted, holds).await
+    }
+
+    /// The same with a `patience` of its own.
+    pub(crate) async fn wait_view_for(
+        &self,
+        patience: Duration,
+        registration: &str,
+        wanted: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Value {
         let start = Instant::now();
         loop {
             let view = self.find_view(registration).await;
@@ -145,13 +168,28 @@ impl TestDaemon {
                 return view.clone();
             }
             assert!(
-                start.elapsed() < PATIENCE,
-                "{registration} is not {wanted} after {PATIENCE:?}, but {:#}\nrejected: {:?}",
+                start.elapsed() < patience,
+                "{registration} is not {wanted} after {patience:?}, but {:#}\nrejected: {:?}",
                 view.unwrap_or_default(),
                 self.rejected().await.iter().map(shown).collect::<Vec<_>>()
             );
             tokio::time::sleep(POLL).await;
         }
+    }
+}
+
+/// The link pages.
+impl TestDaemon {
+    /// Presses the button of the page that a mail's link leads to. Returns the answer's status and page.
+    pub(crate) async fn press(&self, link_path: &str) -> (u16, String) {
+        let answer = self
+            .client
+            .post(self.at(link_path))
+            .send()
+            .await
+            .expect("the daemon answers");
+        let status = answer.status().as_u16();
+        (status, answer.text().await.expect("the answer has a body"))
     }
 }
 
@@ -187,20 +225,39 @@ impl TestDaemon {
         mails.into_iter().next().expect("one was waited for")
     }
 
+    /// The mails of `kind` (contract, section 7) about a registration, once there are `count` or more.
+    pub(crate) async fn wait_kind(&self, kind: &str, registration: &str, count: usize) -> Vec<Mail> {
+        let wanted = |mail: &Mail| mail.is(kind) && mail.registration() == registration;
+        self.wait_mails_where(&format!("{kind} about {registration}"), wanted, count)
+            .await
+    }
+
+    /// The kinds of the mails about a registration so far, in order of their names.
+    pub(crate) fn kinds_about(&self, registration: &str) -> Vec<String> {
+        let mails = self.mails();
+        let about = mails.iter().filter(|mail| mail.registration() == registration);
+        let mut kinds: Vec<_> = about.map(|mail| mail.kind().to_owned()).collect();
+        kinds.sort();
+        kinds
+    }
+
     /// All mails to `to` whose subject contains `subject`, once there are `count` or more.
     pub(crate) async fn wait_mails(&self, subject: &str, to: &str, count: usize) -> Vec<Mail> {
+        let wanted = |mail: &Mail| mail.subject.contains(subject) && mail.to.iter().any(|address| address == to);
+        self.wait_mails_where(&format!("\"{subject}\" to {to}"), wanted, count)
+            .await
+    }
+
+    async fn wait_mails_where(&self, wanted: &str, holds: impl Fn(&Mail) -> bool, count: usize) -> Vec<Mail> {
         let start = Instant::now();
         loop {
-            let (found, others): (Vec<_>, Vec<_>) = self
-                .mails()
-                .into_iter()
-                .partition(|mail| mail.subject.contains(subject) && mail.to.iter().any(|address| address == to));
+            let (found, others): (Vec<_>, Vec<_>) = self.mails().into_iter().partition(&holds);
             if found.len() >= count {
                 return found;
             }
             assert!(
                 start.elapsed() < PATIENCE,
-                "{} of {count} mails \"{subject}\" to {to} came; others: {:?}",
+                "{} of {count} mails {wanted} came; others: {:?}",
                 found.len(),
                 others.iter().map(|mail| (&mail.subject, &mail.to)).collect::<Vec<_>>()
             );

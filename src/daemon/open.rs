@@ -1,0 +1,115 @@
+//! Opens what the daemon stands on, and says what is in the way.
+
+use std::{net::SocketAddr, path::Path};
+
+use anyhow::{Context as _, bail};
+use enrolld_jobs::{rules::Rules, verification::PersonalDomains};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+
+use super::HTTP_ADDRESS;
+use crate::{
+    environment::Environment,
+    links::{LinkKeys, hex},
+    private_redis::PrivateRedis,
+    queue::Redis,
+    settings::Settings,
+    store::Store,
+};
+
+pub(super) async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
+    let url = settings.database.url.connect_url();
+    let store = Store::open(&url, settings.database.max_connections).await;
+    store.with_context(|| {
+        format!(
+            "the database cannot be opened (database.url = {})",
+            settings.database.url
+        )
+    })
+}
+
+/// The keys of `security.link_key`; unset, the one that the database keeps.
+pub(super) async fn link_keys(
+    settings: &Settings,
+    store: &Store,
+    environment: &dyn Environment,
+) -> anyhow::Result<LinkKeys> {
+    if let Some(keys) = LinkKeys::new(settings.security.link_keys.clone()) {
+        return Ok(keys);
+    }
+    let kept = store.link_key(&hex(&environment.random()), environment.now()).await?;
+    LinkKeys::new(vec![SecretString::from(kept)]).context("the database keeps an empty link key; set security.link_key")
+}
+
+pub(super) async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Option<PrivateRedis>)> {
+    if let Some(url) = &settings.redis.url {
+        let redis = Redis::open(url.expose()).context("redis.url")?;
+        if settings.redis.require_durable {
+            durable(&redis).await?;
+        }
+        if let Err(error) = redis.ping().await {
+            tracing::warn!(%error, address = redis.address(), "Redis cannot be reached yet; work waits for it");
+        }
+        return Ok((redis, None));
+    }
+    let private = PrivateRedis::start(&settings.data_dir, &settings.private_redis_dir()).await?;
+    Ok((Redis::open(private.url())?, Some(private)))
+}
+
+/// Refuses a Redis that may lose what upstream was told is taken (`redis.require_durable`).
+async fn durable(redis: &Redis) -> anyhow::Result<()> {
+    let ask = async |name: &str| -> anyhow::Result<String> {
+        let command = redis::cmd("CONFIG").arg("GET").arg(name).to_owned();
+        let answer: Vec<String> = redis.query(&command).await.with_context(|| {
+            format!("redis.require_durable is set, and Redis does not tell its `{name}`; allow CONFIG GET, or unset it")
+        })?;
+        Ok(answer.into_iter().nth(1).unwrap_or_default())
+    };
+    if ask("appendonly").await? != "yes" {
+        bail!("redis.require_durable is set, and Redis keeps no append-only file; set `appendonly yes` there");
+    }
+    let policy = ask("maxmemory-policy").await?;
+    if policy != "noeviction" {
+        bail!("redis.require_durable is set, and Redis may evict ({policy}); set `maxmemory-policy noeviction` there");
+    }
+    Ok(())
+}
+
+pub(super) async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} ({key}); is another daemon running there?"))
+}
+
+/// Tells scripts and tests where HTTP listens, since the port may have been chosen by the system.
+pub(super) fn publish_address(data_dir: &Path, address: SocketAddr) -> anyhow::Result<()> {
+    let (file, fresh) = (
+        data_dir.join(HTTP_ADDRESS),
+        data_dir.join(format!("{HTTP_ADDRESS}.new")),
+    );
+    std::fs::write(&fresh, format!("{address}\n"))
+        .and_then(|()| std::fs::rename(&fresh, &file))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+pub(super) fn rules(settings: &Settings) -> Rules {
+    let domains = &settings.personal_domains;
+    Rules {
+        link_valid_for: settings.email_verification.valid_for,
+        resend_cooldown: settings.email_verification.cooldown,
+        resends_per_day: usize::try_from(settings.email_verification.per_day).unwrap_or(usize::MAX),
+        personal_domains: PersonalDomains::new(
+            domains.add.iter().map(String::as_str),
+            domains.remove.iter().map(String::as_str),
+        ),
+    }
+}
+
+pub(super) fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() {
+        "unknown".to_owned()
+    } else {
+        name.trim().to_owned()
+    }
+}

@@ -1,0 +1,239 @@
+//! Sends one mail: addresses it, fills it, renders it, and hands it to the mail server.
+
+use enrolld_jobs::{
+    effect::{Mail, MailKind},
+    job::{Failure, Outcome},
+    notification::{self, Delivery},
+    ports::{Directory as _, Unavailable},
+    registration::Registration,
+    values::{EmailAddress, Locale, RegistrationId},
+};
+use uuid::Uuid;
+
+use super::{
+    Executor, Trouble,
+    run::{Ran, troubled},
+};
+use crate::{
+    mail::{Addressee, Letter, SendError, render},
+    store::{
+        entities::{job, mail},
+        error::StoreError,
+        milliseconds, moment,
+        transition::MailWrite,
+    },
+};
+
+/// Why a mail does not get as far as the server.
+enum Stop {
+    /// The run ends with this.
+    Ended(Box<Ran>),
+    /// Something that it takes is away.
+    Trouble(Trouble),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl From<Unavailable> for Stop {
+    fn from(error: Unavailable) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+/// A mail that is ready to go, and its record if all goes well.
+struct Ready {
+    letter: Letter,
+    record: MailWrite,
+}
+
+impl Executor {
+    /// Sends the mail of the job's id, made at the registration's step `step`.
+    pub(super) async fn send_mail(&self, row: &job::Model, step: u32) -> Ran {
+        match self.prepare(row, step).await {
+            Ok(ready) => self.hand_over(row, ready).await,
+            Err(Stop::Ended(ran)) => *ran,
+            Err(Stop::Trouble(trouble)) => troubled(&trouble).into(),
+        }
+    }
+
+    /// Addresses, fills and renders the mail.
+    async fn prepare(&self, row: &job::Model, step: u32) -> Result<Ready, Stop> {
+        let parts = &self.0;
+        let (record, mail, registration) = self.load_mail(row).await?;
+        let id = id_of(row)?;
+        let reader = match notification::reader(&mail, &registration) {
+            Some(account) => parts.directory.account(&account).await?,
+            None => None,
+        };
+        let delivery = notification::deliver(&mail, step, &registration, reader.as_ref(), parts.agents.is_some());
+        let (to, address, locale) = match (delivery, &parts.agents) {
+            (Delivery::Person { name, address, locale }, _) => {
+                (Addressee::person(name, &address), address.expose().to_owned(), locale)
+            }
+            (Delivery::Agents, Some(mailbox)) => (
+                Ok(Addressee::from(mailbox.clone())),
+                mailbox.email.to_string(),
+                Locale::En,
+            ),
+            (Delivery::Agents, None) => return Err(skipped(id, "review.mailbox is not set")),
+            (Delivery::Skip(why), _) => return Err(skipped(id, why)),
+        };
+        let context = parts
+            .letter_context(&mail, &registration, reader.as_ref(), locale)
+            .await?;
+        if mail.kind == MailKind::Verification && context.link.is_none() {
+            return Err(failed(
+                "link_key_gone",
+                "the key of the link is not in security.link_key any more",
+            ));
+        }
+        let rendered = render(mail.kind, locale, &context).map_err(|error| failed("render", &error.to_string()))?;
+        let record_when_sent = MailWrite {
+            address: Some(address),
+            locale: Some(locale.as_str()),
+            subject: Some(rendered.subject.clone()),
+            ..untouched(id)
+        };
+        let to = match to {
+            Ok(to) => to,
+            Err(error) => return Err(Stop::Ended(Box::new(refused(&error, record_when_sent)))),
+        };
+        let letter = Letter {
+            id,
+            kind: mail.kind,
+            registration_id: registration.id,
+            to,
+            rendered,
+            // Not the time of sending: a mail that is sent again is the same mail.
+            date: moment(record.created_ms),
+        };
+        Ok(Ready {
+            letter,
+            record: record_when_sent,
+        })
+    }
+
+    async fn load_mail(&self, row: &job::Model) -> Result<(mail::Model, Mail, Registration), Stop> {
+        let unreadable = |what| failed("unreadable", what);
+        let store = &self.0.store;
+        let record = store
+            .mail(id_of(row)?)
+            .await?
+            .ok_or_else(|| unreadable("the mail's record is gone"))?;
+        let mail =
+            serde_json::from_str(&record.recipient).map_err(|_| unreadable("the mail's record cannot be read"))?;
+        let id = RegistrationId::new(row.registration_id.as_str());
+        let id = id.map_err(|_| unreadable("the mail's registration has no valid id"))?;
+        let registration = store
+            .registration(&id)
+            .await?
+            .ok_or_else(|| unreadable("the mail's registration is gone"))?;
+        Ok((record, mail, registration))
+    }
+
+    /// Hands the letter to the mail server, and says what became of it.
+    async fn hand_over(&self, row: &job::Model, Ready { letter, record }: Ready) -> Ran {
+        // Whoever was silent for long may have been taken for dead, and the mail be on its way from elsewhere.
+        match self.is_still_ours(row).await {
+            Ok(true) => {}
+            Ok(false) => return Outcome::Done(Some("taken over by another daemon".to_owned())).into(),
+            Err(trouble) => return troubled(&trouble).into(),
+        }
+        if let Err(error) = self.0.mailer.send(&letter).await {
+            return refused(&error, record);
+        }
+        let to = record.address.as_deref().map(EmailAddress::new).and_then(Result::ok);
+        tracing::info!(
+            mail = %letter.id,
+            kind = letter.kind.as_str(),
+            registration = %letter.registration_id,
+            to = to.map_or("a mailbox".to_owned(), |address| address.to_string()),
+            "mail sent"
+        );
+        let mail = MailWrite {
+            state: "sent",
+            sent_ms: Some(milliseconds(self.now())),
+            ..record
+        };
+        Ran {
+            outcome: Outcome::Done(None),
+            mail: Some(mail),
+        }
+    }
+
+    async fn is_still_ours(&self, row: &job::Model) -> Result<bool, Trouble> {
+        let Ok(id) = Uuid::parse_str(&row.id) else {
+            return Ok(false);
+        };
+        let stored = self.0.store.job(id).await?;
+        Ok(stored.is_some_and(|stored| {
+            stored.run_no == row.run_no
+                && stored.state == "running"
+                && stored.daemon_id.as_deref() == Some(self.0.daemon_id.as_str())
+        }))
+    }
+}
+
+fn id_of(row: &job::Model) -> Result<Uuid, Stop> {
+    Uuid::parse_str(&row.id).map_err(|_| failed("unreadable", "the job's id is none"))
+}
+
+fn failed(class: &'static str, message: &str) -> Stop {
+    Stop::Ended(Box::new(Outcome::Fail(Failure::new(class, message)).into()))
+}
+
+/// Not sending it any more is as it should be.
+fn skipped(id: Uuid, why: &str) -> Stop {
+    let mail = MailWrite {
+        state: "skipped",
+        note: Some(why.to_owned()),
+        ..untouched(id)
+    };
+    Stop::Ended(Box::new(Ran {
+        outcome: Outcome::Done(Some(why.to_owned())),
+        mail: Some(mail),
+    }))
+}
+
+/// The server, or its absence, says no.
+fn refused(error: &SendError, record: MailWrite) -> Ran {
+    let message = error.to_string();
+    let mail = MailWrite {
+        state: "failed",
+        note: Some(message.clone()),
+        ..record
+    };
+    let outcome = match error {
+        SendError::Unavailable { .. } => Outcome::Unavailable(Failure::new("smtp", message)),
+        SendError::Refused { permanent: false, .. } => Outcome::Retry(Failure::new("smtp_refused", message)),
+        SendError::Refused { permanent: true, .. } => Outcome::Fail(Failure::new("smtp_refused", message)),
+        SendError::Invalid { .. } => Outcome::Fail(Failure::new("mail_invalid", message)),
+    };
+    Ran {
+        outcome,
+        mail: Some(mail),
+    }
+}
+
+/// The record of a mail that waits.
+pub(super) const fn untouched(id: Uuid) -> MailWrite {
+    MailWrite {
+        id,
+        state: "waiting",
+        address: None,
+        locale: None,
+        subject: None,
+        note: None,
+        sent_ms: None,
+    }
+}

@@ -1,0 +1,128 @@
+//! The events of one subject are applied in the order in which they were added (contract, section 1), and a crowd gets through.
+
+use crate::steps::{changes, timeline, wait_changes, wait_rejected};
+use crate::support::companies::{applicant, companies, submitted_at};
+use crate::support::daemon::TestDaemon;
+use crate::support::database::Database;
+use crate::support::events;
+
+crate::support::for_each_database!(
+    the_events_of_a_subject_are_applied_in_their_order,
+    three_hundred_at_once_all_get_through,
+    a_hundred_of_one_company_all_get_through,
+);
+
+async fn the_events_of_a_subject_are_applied_in_their_order(database: Database) {
+    const SUBJECTS: usize = 30;
+    let daemon = TestDaemon::builder(database)
+        .directory(&companies(SUBJECTS, 1, false))
+        .start()
+        .await;
+    let name = |n: usize| format!("reg-{n}");
+    // The first of every subject, then the second of every subject, and so on.
+    let mut events = Vec::new();
+    for round in 0..3 {
+        for n in 0..SUBJECTS {
+            events.push(match round {
+                // Refused: there is nothing to withdraw yet.
+                0 if n % 3 == 0 => events::withdrawn(&name(n)),
+                0 => submitted_at(&name(n), n, "a"),
+                1 if n % 3 == 0 => submitted_at(&name(n), n, "a"),
+                1 => events::withdrawn(&name(n)),
+                // Refused where it is withdrawn already, or submitted already.
+                _ if n % 3 == 2 => events::withdrawn(&name(n)),
+                _ => submitted_at(&name(n), n, "a"),
+            });
+        }
+    }
+    daemon.send_all(&events).await;
+    let rejected = wait_rejected(&daemon, SUBJECTS + SUBJECTS / 3).await;
+    for n in 0..SUBJECTS {
+        let codes: Vec<_> = rejected
+            .iter()
+            .filter(|refusal| String::from_utf8_lossy(&refusal.event).contains(&format!("\"{}\"", name(n))))
+            .map(super::steps::Rejected::code)
+            .collect();
+        let last = if n % 3 == 0 {
+            assert_eq!(codes, ["unknown_registration", "already_submitted"], "{}", name(n));
+            daemon.wait_state(&name(n), "awaiting_organization").await
+        } else {
+            let code = if n % 3 == 2 { "wrong_state" } else { "already_submitted" };
+            assert_eq!(codes, [code], "{}", name(n));
+            daemon.wait_state(&name(n), "withdrawn").await
+        };
+        let events = timeline(&last);
+        assert_eq!(events[0], "registration.submitted");
+        let end = if n % 3 == 0 {
+            "registration.routed"
+        } else {
+            "registration.withdrawn"
+        };
+        assert_eq!(events.last(), Some(&end), "{events:?}");
+        let changes = wait_changes(&daemon, &name(n), events.len()).await;
+        for (change, version) in changes.iter().zip(1..) {
+            assert_eq!(change["id"], format!("{}:{version}", name(n)));
+        }
+    }
+}
+
+async fn three_hundred_at_once_all_get_through(database: Database) {
+    const COMPANIES: usize = 100;
+    let daemon = TestDaemon::builder(database)
+        .directory(&companies(COMPANIES, 3, false))
+        .start()
+        .await;
+    let all: Vec<_> = (0..COMPANIES)
+        .flat_map(|n| ["a", "b", "c"].map(|who| (n, who)))
+        .collect();
+    let name = |n: usize, who: &str| format!("reg-{n}-{who}");
+    let submitted: Vec<_> = all
+        .iter()
+        .map(|(n, who)| submitted_at(&name(*n, who), *n, who))
+        .collect();
+    daemon.send_all(&submitted).await;
+    for (n, who) in &all {
+        let view = daemon.wait_state(&name(*n, who), "awaiting_organization").await;
+        assert_eq!(
+            timeline(&view),
+            ["registration.submitted", "registration.verified", "registration.routed"]
+        );
+    }
+    let (last, who) = all[all.len() - 1];
+    wait_changes(&daemon, &name(last, who), 3).await;
+    assert_eq!(changes(&daemon, &name(0, "a")).await.len(), 3);
+    assert_eq!(daemon.count("jobs WHERE state <> 'succeeded'").await, 0);
+    assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
+}
+
+/// Each decision rests on who is DA and who has access in the tree, so none can be made beside another (design, invariants).
+async fn a_hundred_of_one_company_all_get_through(database: Database) {
+    const PEOPLE: usize = 100;
+    let daemon = TestDaemon::builder(database)
+        .directory(&companies(1, PEOPLE, true))
+        .start()
+        .await;
+    let name = |n: usize| format!("reg-{n}");
+    let each = |event: &dyn Fn(usize) -> serde_json::Value| (0..PEOPLE).map(event).collect::<Vec<_>>();
+    daemon
+        .send_all(&each(&|n| submitted_at(&name(n), 0, &applicant(n))))
+        .await;
+    for n in 0..PEOPLE {
+        daemon.wait_state(&name(n), "awaiting_confirmation").await;
+    }
+    daemon.send_all(&each(&|n| events::confirmed(&name(n)))).await;
+    for n in 0..PEOPLE {
+        daemon.wait_state(&name(n), "awaiting_da").await;
+    }
+    let decided = |n: usize| match n % 2 {
+        0 => events::da_granted(&name(n), "c0-da", "customer_user"),
+        _ => events::da_denied(&name(n), "c0-da", "enough"),
+    };
+    daemon.send_all(&each(&decided)).await;
+    for n in 0..PEOPLE {
+        let state = if n % 2 == 0 { "active" } else { "denied" };
+        daemon.wait_state(&name(n), state).await;
+    }
+    assert_eq!(daemon.count("grants").await, PEOPLE / 2);
+    assert!(daemon.rejected().await.is_empty());
+}
