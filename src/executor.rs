@@ -67,6 +67,8 @@ pub struct Parts {
     pub portal: Portal,
     /// The agents' mailbox.
     pub agents: Option<Mailbox>,
+    /// The supervisor's mailbox, or that of ops (D10).
+    pub supervisor: Option<Mailbox>,
     /// Takes jobs to their streams.
     pub dispatch: Dispatch,
     /// Told after each commit, so that notices go out at once.
@@ -185,7 +187,9 @@ impl Executor {
                 Decided::Decision(decision) => decision,
                 Decided::Refusal(refusal) => return Ok(Applied::Refused(refusal)),
                 Decided::Ignored => return Ok(Applied::Ignored),
-                Decided::NeedsPresentFacts => unreachable!("`decided` gathers the facts"),
+                Decided::NeedsPresentFacts | Decided::NeedsOrganization(_) => {
+                    unreachable!("`decided` gathers the facts")
+                }
             };
             let transition = self.0.transition(&decision, tree, cause, now);
             let queued = Dispatch::references(&transition.jobs);
@@ -209,7 +213,7 @@ impl Executor {
         Err(Trouble::Contention(id.clone()))
     }
 
-    /// Decides, gathering the present facts when the decision asks for them.
+    /// Decides, gathering the facts that the decision asks for.
     async fn decided(
         &self,
         id: &RegistrationId,
@@ -220,24 +224,39 @@ impl Executor {
         let Some(registration) = stored else {
             return Ok((submit(id, event, now), None));
         };
-        let rules = &self.0.rules;
-        match decide(registration, event, &Facts::default(), now, rules) {
-            Decided::NeedsPresentFacts => {
-                let gathering = facts::gather(&self.0.store, &self.0.directory, registration);
-                let gathered = tokio::time::timeout(GATHER_WITHIN, gathering)
-                    .await
-                    .map_err(|_| Unavailable {
-                        service: "directory",
-                        message: format!("it did not answer within {GATHER_WITHIN:?}"),
-                    })??;
-                let facts = Facts {
-                    present: Some(gathered.present),
-                };
-                Ok((decide(registration, event, &facts, now, rules), gathered.tree))
+        let parts = &self.0;
+        let mut facts = Facts::default();
+        let mut tree = None;
+        // Each kind of facts is asked for at most once.
+        loop {
+            match decide(registration, event, &facts, now, &parts.rules) {
+                Decided::NeedsPresentFacts if facts.present.is_none() => {
+                    let gathering = facts::gather(&parts.store, &parts.directory, registration, now);
+                    let gathered = in_time(gathering).await?;
+                    facts.present = Some(gathered.present);
+                    tree = tree.or(gathered.tree);
+                }
+                Decided::NeedsOrganization(organization) if facts.chosen.is_none() => {
+                    let gathering = facts::gather_chosen(&parts.store, &parts.directory, &organization);
+                    let (chosen, of) = in_time(gathering).await?;
+                    facts.chosen = Some(chosen);
+                    // What an agent chooses is what the decision rests on, wherever the contract belongs.
+                    tree = of;
+                }
+                decided => return Ok((decided, tree)),
             }
-            decided => Ok((decided, None)),
         }
     }
+}
+
+/// Gathering that takes too long counts as an outage of the directory.
+async fn in_time<T>(gathering: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    tokio::time::timeout(GATHER_WITHIN, gathering)
+        .await
+        .map_err(|_| Unavailable {
+            service: "directory",
+            message: format!("it did not answer within {GATHER_WITHIN:?}"),
+        })?
 }
 
 /// Ends a transition that only settles a job: nothing happened to its registration.

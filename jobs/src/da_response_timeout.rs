@@ -25,7 +25,11 @@ impl Due {
 /// What is due after `sent` reminders. A reminder that is not before the time-out does not fire (D1).
 pub fn next(sent: u32, rules: &Rules) -> Due {
     let sent = usize::try_from(sent).unwrap_or(usize::MAX);
-    let reminder = rules.da_reminders.get(sent).copied().filter(|after| *after < rules.da_timeout);
+    let reminder = rules
+        .da_reminders
+        .get(sent)
+        .copied()
+        .filter(|after| *after < rules.da_timeout);
     reminder.map_or(Due::Timeout(rules.da_timeout), Due::Reminder)
 }
 

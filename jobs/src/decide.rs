@@ -19,9 +19,9 @@ use crate::{
     event::{Event, Facts, Present},
     refusal::{Reason, Refusal},
     registration::{Registration, ReviewReason, State, StateName},
-    values::OrganizationId,
     rules::Rules,
     values::AccountId,
+    values::OrganizationId,
 };
 
 pub use applying::submit;
@@ -117,7 +117,11 @@ pub const fn allowed(state: StateName) -> &'static [&'static str] {
 /// As [`allowed`], of a registration.
 pub fn allowed_in(state: &State) -> Vec<&'static str> {
     let mut events = allowed(state.name()).to_vec();
-    if let State::InReview { reason: ReviewReason::DaUnresponsive, .. } = state {
+    if let State::InReview {
+        reason: ReviewReason::DaUnresponsive,
+        ..
+    } = state
+    {
         events.push("registration.da_decided");
     }
     events
@@ -235,9 +239,9 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         State::AwaitingDa { asked } => match event {
             Event::DaDecided { by, decision, reason } => access::da_decided(&case, by, decision, reason.as_ref()),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::TimeIsUp { step } => {
-                case.at_deadline(*step, |case| case.with_present_facts(|case, present| timers::da_silent(case, asked, present)))
-            }
+            Event::TimeIsUp { step } => case.at_deadline(*step, |case| {
+                case.with_present_facts(|case, present| timers::da_silent(case, asked, present))
+            }),
             Event::Recheck => case.with_present_facts(|case, present| timers::rechecked(case, asked, present)),
             Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
             Event::Submitted { .. }
@@ -250,38 +254,52 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             | Event::InformationProvided { .. } => case.not_allowed(),
         },
         State::InReview { reason, clock } => {
-            let open = review::Open { reason: *reason, clock: *clock };
+            let open = review::Open {
+                reason: *reason,
+                clock: *clock,
+            };
             match event {
-            Event::ReviewDecided { decision, reason: why, .. } => review::decided(&case, decision, why.as_ref(), &open),
-            Event::DaDecided { by, decision, reason: why } if *reason == ReviewReason::DaUnresponsive => access::da_decided(&case, by, decision, why.as_ref()),
-            Event::Withdrawn => applying::withdrawn(&case),
-            Event::TimeIsUp { step } => case.at_deadline(*step, |case| timers::agent_silent(case, *reason, clock)),
-            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
-            Event::Submitted { .. }
-            | Event::Resubmitted(_)
-            | Event::Confirmed
-            | Event::OrganizationSelected(_)
-            | Event::ResendRequested
-            | Event::EmailVerified { .. }
-            | Event::DaDecided { .. }
-            | Event::InformationProvided { .. } => case.not_allowed(),
+                Event::ReviewDecided {
+                    decision, reason: why, ..
+                } => review::decided(&case, decision, why.as_ref(), &open),
+                Event::DaDecided {
+                    by,
+                    decision,
+                    reason: why,
+                } if *reason == ReviewReason::DaUnresponsive => access::da_decided(&case, by, decision, why.as_ref()),
+                Event::Withdrawn => applying::withdrawn(&case),
+                Event::TimeIsUp { step } => case.at_deadline(*step, |case| timers::agent_silent(case, *reason, clock)),
+                Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
+                Event::Submitted { .. }
+                | Event::Resubmitted(_)
+                | Event::Confirmed
+                | Event::OrganizationSelected(_)
+                | Event::ResendRequested
+                | Event::EmailVerified { .. }
+                | Event::DaDecided { .. }
+                | Event::InformationProvided { .. } => case.not_allowed(),
             }
         }
         State::AwaitingInformation { reason, clock, .. } => {
-            let open = review::Open { reason: *reason, clock: *clock };
+            let open = review::Open {
+                reason: *reason,
+                clock: *clock,
+            };
             match event {
-            Event::ReviewDecided { decision, reason: why, .. } => review::decided(&case, decision, why.as_ref(), &open),
-            Event::InformationProvided { answer } => review::answered(&case, answer, &open),
-            Event::Withdrawn => applying::withdrawn(&case),
-            Event::TimeIsUp { step } => case.at_deadline(*step, timers::expired),
-            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
-            Event::Submitted { .. }
-            | Event::Resubmitted(_)
-            | Event::Confirmed
-            | Event::OrganizationSelected(_)
-            | Event::ResendRequested
-            | Event::EmailVerified { .. }
-            | Event::DaDecided { .. } => case.not_allowed(),
+                Event::ReviewDecided {
+                    decision, reason: why, ..
+                } => review::decided(&case, decision, why.as_ref(), &open),
+                Event::InformationProvided { answer } => review::answered(&case, answer, &open),
+                Event::Withdrawn => applying::withdrawn(&case),
+                Event::TimeIsUp { step } => case.at_deadline(*step, timers::expired),
+                Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
+                Event::Submitted { .. }
+                | Event::Resubmitted(_)
+                | Event::Confirmed
+                | Event::OrganizationSelected(_)
+                | Event::ResendRequested
+                | Event::EmailVerified { .. }
+                | Event::DaDecided { .. } => case.not_allowed(),
             }
         }
         State::Provisioning { .. }

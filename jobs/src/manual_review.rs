@@ -26,11 +26,9 @@ pub fn is_asked_for(present: &Present, site: &SiteFacts, organization: &Organiza
         .iter()
         .find(|o| o.id == *organization)
         .map_or(&[][..], |o| &o.email_domains);
-    let domain = account
-        .and_then(Account::deliverable_email)
-        .map(|email| email.domain());
-    let unknown_domain =
-        !known.is_empty() && !domain.is_some_and(|domain| known.iter().any(|known| known.eq_ignore_ascii_case(&domain)));
+    let domain = account.and_then(Account::deliverable_email).map(|email| email.domain());
+    let unknown_domain = !known.is_empty()
+        && !domain.is_some_and(|domain| known.iter().any(|known| known.eq_ignore_ascii_case(&domain)));
     flagged || unknown_domain || present.failed_attempts > rules.max_failed_attempts
 }
 

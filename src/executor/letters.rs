@@ -1,5 +1,6 @@
 //! What a mail tells, from the registration as it is when the mail is rendered.
 
+use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     directory::Account,
     effect::{Mail, MailKind},
@@ -51,16 +52,25 @@ impl Parts {
                 _ => None,
             },
             review_reason: match state {
-                State::InReview { reason } | State::AwaitingInformation { reason, .. } => Some(*reason),
+                State::InReview { reason, .. } | State::AwaitingInformation { reason, .. } => Some(*reason),
                 _ => None,
             },
             problems: problems(state, locale),
             link: self.verification_link(mail, registration).await?,
             decide_link: None,
             waiting_since: Some(registration.since),
-            decide_by: None,
+            decide_by: self.decide_by(state),
             portal: self.portal.clone(),
         })
+    }
+
+    /// Until when the DA or the agent is asked to decide (D1, D10).
+    fn decide_by(&self, state: &State) -> Option<DateTime<Utc>> {
+        match state {
+            State::AwaitingDa { asked } => asked.last().map(|asked| asked.at + self.rules.da_timeout),
+            State::InReview { clock, .. } => Some(clock.started + self.rules.review_sla),
+            _ => None,
+        }
     }
 
     /// The link of a verification mail, derived anew whenever it is rendered (D7).

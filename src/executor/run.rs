@@ -133,6 +133,9 @@ impl Executor {
         match kind {
             JobKind::Verification => self.happened(row, Event::Verify { step }).await,
             JobKind::DaRouting => self.happened(row, Event::Route { step }).await,
+            JobKind::DaResponseTimeout | JobKind::ManualReview | JobKind::ApplicantIdle => {
+                self.happened(row, Event::TimeIsUp { step }).await
+            }
             JobKind::EmailVerification | JobKind::Notification => Some(self.send_mail(row, step).await),
         }
     }

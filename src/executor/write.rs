@@ -16,7 +16,10 @@ use crate::{
     links::PURPOSE_EMAIL,
     store::{
         milliseconds,
-        transition::{NewAppointment, NewGrant, NewJob, NewLink, NewMail, RegistrationWrite, Transition, TreeGuard},
+        transition::{
+            NewAppointment, NewFailedAttempt, NewGrant, NewJob, NewLink, NewMail, RegistrationWrite, Transition,
+            TreeGuard,
+        },
     },
 };
 
@@ -86,6 +89,18 @@ impl Parts {
     ) {
         match effect {
             Effect::Run(kind) => transition.jobs.push(job_now(id, *kind, registration, true, now)),
+            Effect::Wake { job, at } => transition.jobs.push(NewJob {
+                state: "scheduled",
+                run_no: 0,
+                run_at_ms: milliseconds(*at),
+                queued_ms: None,
+                ..job_now(id, *job, registration, true, now)
+            }),
+            Effect::NoteFailedAttempt(account_id) => transition.failed_attempts.push(NewFailedAttempt {
+                id,
+                account_id: account_id.to_string(),
+                at_ms: milliseconds(now),
+            }),
             Effect::Mail(mail) => {
                 // It is not cancelled with its step: its job notes why it was not sent.
                 transition

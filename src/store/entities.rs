@@ -143,6 +143,16 @@ entity!(
 );
 
 entity!(
+    /// Verifications that failed (D9).
+    failed_attempt, "failed_attempts", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: String,
+        account_id: String,
+        at_ms: i64,
+    }
+);
+
+entity!(
     /// Events taken in.
     inbox, "inbox", {
         #[sea_orm(primary_key)]

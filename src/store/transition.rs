@@ -25,6 +25,8 @@ pub struct Transition {
     pub appointments: Vec<NewAppointment>,
     /// New grants.
     pub grants: Vec<NewGrant>,
+    /// Verifications that failed.
+    pub failed_attempts: Vec<NewFailedAttempt>,
     /// Change of the mail that a job has sent, or not.
     pub mail: Option<MailWrite>,
 }
@@ -237,6 +239,17 @@ pub struct NewGrant {
     pub access: &'static str,
     /// When.
     pub granted_ms: i64,
+}
+
+/// A verification that failed (D9).
+#[derive(Debug, Clone, Serialize)]
+pub struct NewFailedAttempt {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose.
+    pub account_id: String,
+    /// When.
+    pub at_ms: i64,
 }
 
 /// What became of a transition.

@@ -67,8 +67,16 @@ fn appointed(case: &Case<'_>, organization: &OrganizationId) -> Decided {
     note_applicant(&mut change.registration, present);
     change.registration.selected = Some(organization.clone());
     change.registration.assessed = true;
-    let address = change.registration.account.as_ref().and_then(|account| account.email.as_ref());
-    let is_proved = change.registration.verified_email.as_ref().is_some_and(|proved| Some(&proved.address) == address);
+    let address = change
+        .registration
+        .account
+        .as_ref()
+        .and_then(|account| account.email.as_ref());
+    let is_proved = change
+        .registration
+        .verified_email
+        .as_ref()
+        .is_some_and(|proved| Some(&proved.address) == address);
     if is_proved {
         access::complete(change, chosen, organization.clone())
     } else {
@@ -102,7 +110,9 @@ fn chosen<'a>(case: &Case<'a>, organization: &OrganizationId) -> Result<&'a Site
         None => Err(Box::new(Decided::NeedsOrganization(organization.clone()))),
         Some(None) => {
             let refusal = Refusal::new(Reason::InvalidData, "organization_unknown");
-            Err(Box::new(Decided::Refusal(refusal.with("organization_id", organization.as_str()))))
+            Err(Box::new(Decided::Refusal(
+                refusal.with("organization_id", organization.as_str()),
+            )))
         }
         Some(Some(site)) => Ok(site),
     }

@@ -36,9 +36,7 @@ pub(super) fn timer(registration: &Registration, rules: &Rules) -> Option<(JobKi
             Some((JobKind::DaResponseTimeout, asked_at + due.after()))
         }
         State::InReview { clock, .. } => Some((JobKind::ManualReview, manual_review::next(clock, rules).at())),
-        State::AwaitingInformation { .. } => {
-            Some((JobKind::ManualReview, registration.since + rules.answer_within))
-        }
+        State::AwaitingInformation { .. } => Some((JobKind::ManualReview, registration.since + rules.answer_within)),
         State::Verifying
         | State::Routing
         | State::Provisioning { .. }
@@ -111,7 +109,11 @@ fn moved_on(mut change: Change<'_>, asked: &[Asked], present: &Present) -> Decid
         .administrators
         .iter()
         .filter(|da| da.reachable && da.account_id != change.registration.account_id)
-        .find(|da| !asked.iter().any(|asked| asked.administrator.account_id == da.account_id))
+        .find(|da| {
+            !asked
+                .iter()
+                .any(|asked| asked.administrator.account_id == da.account_id)
+        })
         .cloned();
     match next {
         Some(da) if asked.len() < change.case.rules.max_das => ask_next(change, asked, da).decided(),
