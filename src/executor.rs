@@ -25,7 +25,7 @@ use crate::{
     directory::EmbeddedDirectory,
     dispatcher::Dispatch,
     environment::Environment,
-    links::{LinkKeys, PURPOSE_EMAIL},
+    links::LinkKeys,
     mail::{Mailer, Portal},
     settings::WorkersSettings,
     store::{
@@ -93,6 +93,11 @@ impl PublicUrl {
     pub fn verify(&self, token: &str) -> String {
         format!("{}/verify/{token}", self.0)
     }
+
+    /// The page on which a DA decides.
+    pub fn decide(&self, token: &str) -> String {
+        format!("{}/decide/{token}", self.0)
+    }
 }
 
 /// What led to an event, and is settled in the same transaction.
@@ -159,13 +164,13 @@ impl Executor {
         self.0.environment.now()
     }
 
-    /// The verification link whose token has this digest (D7). None is found whose key is configured no more.
+    /// The link for `purpose` whose token has this digest (D7). None is found whose key is configured no more.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn link_of(&self, token_digest: &str) -> Result<Option<link::Model>, StoreError> {
+    pub async fn link_of(&self, purpose: &str, token_digest: &str) -> Result<Option<link::Model>, StoreError> {
         let row = self.0.store.link_by_digest(token_digest).await?;
-        Ok(row.filter(|row| row.purpose == PURPOSE_EMAIL && self.0.link_keys.know(row)))
+        Ok(row.filter(|row| row.purpose == purpose && self.0.link_keys.know(row)))
     }
 
     /// Has refused events announced at once.

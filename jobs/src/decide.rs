@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::{
+    cloud_event::DaDecision,
     da_routing,
     effect::{Effect, Mail, MailKind, Recipient, effect_id},
     event::{Event, Facts, Present},
@@ -237,7 +238,12 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             | Event::InformationProvided { .. } => case.not_allowed(),
         },
         State::AwaitingDa { asked } => match event {
-            Event::DaDecided { by, decision, reason } => access::da_decided(&case, by, decision, reason.as_ref()),
+            Event::DaDecided {
+                by,
+                decision,
+                reason,
+                via_link,
+            } => access::da_decided(&case, &by_da(by, decision, reason.as_ref(), *via_link)),
             Event::Withdrawn => applying::withdrawn(&case),
             Event::TimeIsUp { step } => case.at_deadline(*step, |case| {
                 case.with_present_facts(|case, present| timers::da_silent(case, asked, present))
@@ -266,7 +272,10 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
                     by,
                     decision,
                     reason: why,
-                } if *reason == ReviewReason::DaUnresponsive => access::da_decided(&case, by, decision, why.as_ref()),
+                    via_link,
+                } if *reason == ReviewReason::DaUnresponsive => {
+                    access::da_decided(&case, &by_da(by, decision, why.as_ref(), *via_link))
+                }
                 Event::Withdrawn => applying::withdrawn(&case),
                 Event::TimeIsUp { step } => case.at_deadline(*step, |case| timers::agent_silent(case, *reason, clock)),
                 Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
@@ -320,6 +329,20 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             | Event::InformationProvided { .. }
             | Event::Withdrawn => case.not_allowed(),
         },
+    }
+}
+
+fn by_da<'a>(
+    by: &'a AccountId,
+    decision: &'a DaDecision,
+    reason: Option<&'a String>,
+    via_link: bool,
+) -> access::ByDa<'a> {
+    access::ByDa {
+        by,
+        decision,
+        reason,
+        via_link,
     }
 }
 

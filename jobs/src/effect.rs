@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     job::JobKind,
-    values::{Access, AccountId, EmailAddress, OrganizationId, RegistrationId},
+    values::{Access, AccountId, OrganizationId, RegistrationId},
 };
 
 /// Something to be done because of a decision.
@@ -25,12 +25,12 @@ pub enum Effect {
     NoteFailedAttempt(AccountId),
     /// Send a mail. Its record is written with the decision; a job sends it.
     Mail(Mail),
-    /// Make a link that proves reading mail at `address` (D7). Its id is that of the effect.
+    /// Make a link. Its id is that of the effect.
     IssueLink {
-        /// Where the link is sent.
-        address: EmailAddress,
-        /// When it expires.
-        valid_until: DateTime<Utc>,
+        /// What it is for.
+        purpose: LinkPurpose,
+        /// When it expires; `None` where something else ends it.
+        valid_until: Option<DateTime<Utc>>,
     },
     /// Make the applicant DA of an organization (R2, D4).
     Appoint {
@@ -48,6 +48,15 @@ pub enum Effect {
         /// What.
         access: Access,
     },
+}
+
+/// What a link is for (contract, section 6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkPurpose {
+    /// It proves reading mail at the address that it is sent to (D7).
+    EmailVerification,
+    /// With it a DA decides, as long as they may.
+    Decision(AccountId),
 }
 
 /// A mail to be sent.
@@ -116,6 +125,8 @@ mail_kinds! {
     AccessRequestNotice => "access_request_notice",
     /// To the DA who is asked: the applicant is waiting (D1).
     AccessRequestReminder => "access_request_reminder",
+    /// To a DA who decided by the link of a mail: what they decided.
+    DecisionReceipt => "decision_receipt",
     /// To the applicant: a DA granted (R37).
     AccessApproved => "access_approved",
     /// To the applicant: a DA denied (R31).
@@ -159,6 +170,7 @@ impl MailKind {
             Self::Welcome
             | Self::CustomerAdministrator
             | Self::DaTerms
+            | Self::DecisionReceipt
             | Self::AccessApproved
             | Self::AccessDenied
             | Self::Rerouted

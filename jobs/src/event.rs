@@ -39,6 +39,8 @@ pub enum Event {
         decision: DaDecision,
         /// Why.
         reason: Option<String>,
+        /// Whether by the link of a mail; that is receipted to them.
+        via_link: bool,
     },
     /// An agent decided.
     ReviewDecided {
@@ -115,6 +117,7 @@ impl Event {
                 by: data.da_account_id.clone(),
                 decision: data.decision.clone(),
                 reason: data.reason.clone(),
+                via_link: false,
             },
             UpstreamEvent::RegistrationReviewDecided(data) => Self::ReviewDecided {
                 agent: data.agent.clone(),

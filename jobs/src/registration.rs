@@ -96,6 +96,9 @@ pub struct Asked {
     pub administrator: Administrator,
     /// When.
     pub at: DateTime<Utc>,
+    /// The link with which they decide without signing in; reminders carry the same (contract, section 6).
+    #[serde(default)]
+    pub link: Option<Uuid>,
 }
 
 /// The clock of an agent's case (D10). A question to the applicant stops it.

@@ -20,6 +20,8 @@ pub struct Rules {
     pub da_timeout: Duration,
     /// DAs asked in all before an agent takes over (D1).
     pub max_das: usize,
+    /// Whether DAs may decide by the link of a mail (contract, section 6).
+    pub decisions_by_link: bool,
     /// When an applicant who does nothing is reminded (D12).
     pub applicant_reminder: Duration,
     /// When the registration of an applicant who does nothing expires (D12).
@@ -43,6 +45,7 @@ impl Default for Rules {
             da_reminders: vec![Duration::from_hours(24), Duration::from_hours(48)],
             da_timeout: Duration::from_hours(72),
             max_das: 3,
+            decisions_by_link: true,
             applicant_reminder: Duration::from_hours(7 * 24),
             applicant_expiry: Duration::from_hours(30 * 24),
             review_sla: Duration::from_hours(24),

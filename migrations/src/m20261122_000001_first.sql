@@ -76,10 +76,11 @@ CREATE TABLE links (
     id TEXT PRIMARY KEY,
     registration_id TEXT NOT NULL,
     purpose TEXT NOT NULL,
+    account_id TEXT,
     nonce TEXT NOT NULL,
     key_id TEXT NOT NULL,
     token_digest TEXT NOT NULL UNIQUE,
-    valid_until_ms BIGINT NOT NULL,
+    valid_until_ms BIGINT,
     created_ms BIGINT NOT NULL
 );
 CREATE INDEX links_registration ON links (registration_id);

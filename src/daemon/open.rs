@@ -100,6 +100,7 @@ pub(super) fn rules(settings: &Settings) -> Rules {
         da_reminders: settings.da_response.reminders.clone(),
         da_timeout: settings.da_response.timeout,
         max_das: usize::try_from(settings.da_response.max_das).unwrap_or(usize::MAX),
+        decisions_by_link: settings.decisions.by_link,
         applicant_reminder: settings.applicant.reminder,
         applicant_expiry: settings.applicant.expiry,
         review_sla: settings.review.sla,

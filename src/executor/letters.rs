@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     directory::Account,
-    effect::{Mail, MailKind},
+    effect::{Mail, MailKind, Recipient},
     ports::Directory as _,
     registration::{Registration, State},
     values::Locale,
@@ -11,10 +11,7 @@ use enrolld_jobs::{
 };
 
 use super::{Parts, Trouble};
-use crate::{
-    mail::{Link, MailContext, Person, Place},
-    store::moment,
-};
+use crate::mail::{DecideLink, Link, MailContext, Person, Place};
 
 impl Parts {
     /// Everything that `mail` tells its `reader`.
@@ -57,11 +54,30 @@ impl Parts {
             },
             problems: problems(state, locale),
             link: self.verification_link(mail, registration).await?,
-            decide_link: None,
+            decide_link: self.decide_link(mail, registration).await?,
             waiting_since: Some(registration.since),
             decide_by: self.decide_by(state),
             portal: self.portal.clone(),
         })
+    }
+
+    /// The link with which the DA who is asked decides; reminders carry the same (contract, section 6).
+    async fn decide_link(&self, mail: &Mail, registration: &Registration) -> Result<Option<DecideLink>, Trouble> {
+        let (Recipient::Account(da), State::AwaitingDa { asked }) = (&mail.to, &registration.state) else {
+            return Ok(None);
+        };
+        let link = asked
+            .iter()
+            .rev()
+            .find(|asked| asked.administrator.account_id == *da)
+            .and_then(|asked| asked.link);
+        let (Some(id), MailKind::AccessRequest | MailKind::AccessRequestReminder) = (link, mail.kind) else {
+            return Ok(None);
+        };
+        let token = self.store.link(id).await?.and_then(|row| self.link_keys.token(&row));
+        Ok(token.map(|token| DecideLink {
+            url: self.public_url.decide(&token),
+        }))
     }
 
     /// Until when the DA or the agent is asked to decide (D1, D10).
@@ -84,7 +100,7 @@ impl Parts {
         let token = self.link_keys.token(&row);
         Ok(token.map(|token| Link {
             url: self.public_url.verify(&token),
-            valid_until: moment(row.valid_until_ms),
+            valid_until: link.valid_until,
         }))
     }
 

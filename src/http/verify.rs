@@ -136,7 +136,7 @@ async fn open(executor: &Executor, token: Token) -> Result<Option<Opened>, Store
     let Some(Path(token)) = token.ok().filter(|Path(token)| token.len() <= MAX_TOKEN_BYTES) else {
         return Ok(None);
     };
-    let Some(row) = executor.link_of(&links::digest(&token)).await? else {
+    let Some(row) = executor.link_of(links::PURPOSE_EMAIL, &links::digest(&token)).await? else {
         return Ok(None);
     };
     let (Ok(link), Ok(id)) = (Uuid::parse_str(&row.id), RegistrationId::new(row.registration_id)) else {

@@ -41,7 +41,7 @@ pub struct MailContext {
     /// The verification link (D7). Needed by `verification`.
     pub link: Option<Link>,
     /// The link with which the DA decides without signing in; without it `access_request` leads to the portal.
-    pub decide_link: Option<Link>,
+    pub decide_link: Option<DecideLink>,
     /// When the request began to wait for the reader of `access_request` or `review_case`.
     pub waiting_since: Option<DateTime<Utc>>,
     /// Until when the reader of `access_request` or `review_case` is asked to decide (D1, D10).
@@ -77,6 +77,13 @@ pub struct Link {
     pub url: String,
     /// When it expires.
     pub valid_until: DateTime<Utc>,
+}
+
+/// A link with which a DA decides: a credential too, valid as long as they may decide.
+#[derive(Clone, Serialize)]
+pub struct DecideLink {
+    /// The whole URL.
+    pub url: String,
 }
 
 /// Where the mails lead to (R61). All are whole URLs, from configuration.

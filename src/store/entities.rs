@@ -107,10 +107,11 @@ entity!(
         id: String,
         registration_id: String,
         purpose: String,
+        account_id: Option<String>,
         nonce: String,
         key_id: String,
         token_digest: String,
-        valid_until_ms: i64,
+        valid_until_ms: Option<i64>,
         created_ms: i64,
     }
 );

@@ -207,6 +207,7 @@ impl Statements {
                     Text("id"),
                     Text("registration_id"),
                     Text("purpose"),
+                    Text("account_id"),
                     Text("nonce"),
                     Text("key_id"),
                     Text("token_digest"),

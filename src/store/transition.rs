@@ -197,14 +197,16 @@ pub struct NewLink {
     pub registration_id: String,
     /// What it is for.
     pub purpose: &'static str,
+    /// Whose it is, where it is a DA's.
+    pub account_id: Option<String>,
     /// 256 random bits, in hexadecimal digits.
     pub nonce: String,
     /// Which key the token is derived under.
     pub key_id: String,
     /// SHA-256 of the token, in hexadecimal digits.
     pub token_digest: String,
-    /// When it expires.
-    pub valid_until_ms: i64,
+    /// When it expires, if ever.
+    pub valid_until_ms: Option<i64>,
     /// When it was made.
     pub created_ms: i64,
 }

@@ -17,26 +17,48 @@ use crate::{
 };
 
 /// A DA decided who is entitled to (D3); [`decide`](super::decide) has checked that.
-pub(super) fn da_decided(case: &Case<'_>, by: &AccountId, decision: &DaDecision, reason: Option<&String>) -> Decided {
+pub(super) fn da_decided(case: &Case<'_>, decided: &ByDa<'_>) -> Decided {
     let Some(present) = &case.facts.present else {
         return Decided::NeedsPresentFacts;
     };
-    match decision {
-        DaDecision::Grant { role } => granted(case, present, by, *role),
-        DaDecision::Deny => case
-            .change()
-            .resting_on_tree()
-            .detail("decision", "deny")
-            .to(State::Denied {
-                by: by.clone(),
-                reason: reason.cloned(),
-            })
-            .mail_about(by, MailKind::AccessDenied, Recipient::Applicant)
-            .decided(),
+    match decided.decision {
+        DaDecision::Grant { role } => granted(case, present, decided, *role),
+        DaDecision::Deny => {
+            let change = case
+                .change()
+                .resting_on_tree()
+                .detail("decision", "deny")
+                .to(State::Denied {
+                    by: decided.by.clone(),
+                    reason: decided.reason.cloned(),
+                });
+            receipted(change, decided)
+                .mail_about(decided.by, MailKind::AccessDenied, Recipient::Applicant)
+                .decided()
+        }
     }
 }
 
-fn granted(case: &Case<'_>, present: &Present, by: &AccountId, role: Role) -> Decided {
+/// What a DA decided.
+pub(super) struct ByDa<'a> {
+    pub(super) by: &'a AccountId,
+    pub(super) decision: &'a DaDecision,
+    pub(super) reason: Option<&'a String>,
+    pub(super) via_link: bool,
+}
+
+/// A decision by link is receipted to the DA: whoever else got hold of the link cannot use it unnoticed.
+fn receipted<'a>(change: Change<'a>, decided: &ByDa<'_>) -> Change<'a> {
+    if !decided.via_link {
+        return change;
+    }
+    let da = decided.by.clone();
+    change
+        .detail("via", "link")
+        .mail_about(&da, MailKind::DecisionReceipt, Recipient::Account(da.clone()))
+}
+
+fn granted(case: &Case<'_>, present: &Present, decided: &ByDa<'_>, role: Role) -> Decided {
     let errors = errors(case, present);
     if !errors.is_empty() {
         return back_to_correction(case, present, errors);
@@ -62,7 +84,7 @@ fn granted(case: &Case<'_>, present: &Present, by: &AccountId, role: Role) -> De
             .decided();
     };
     let applicant = case.registration.account_id.clone();
-    change
+    let change = change
         .resting_on_tree()
         .detail("decision", "grant")
         .detail("role", role.as_str())
@@ -78,8 +100,9 @@ fn granted(case: &Case<'_>, present: &Present, by: &AccountId, role: Role) -> De
                 organization_id: site,
                 appointed: false,
             },
-        })
-        .mail_about(by, MailKind::AccessApproved, Recipient::Applicant)
+        });
+    receipted(change, decided)
+        .mail_about(decided.by, MailKind::AccessApproved, Recipient::Applicant)
         .decided()
 }
 

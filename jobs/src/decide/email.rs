@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     directory::SiteFacts,
-    effect::{Effect, MailKind, Recipient},
+    effect::{Effect, LinkPurpose, MailKind, Recipient},
     email_verification::{may_resend, still_counting, within_daily_limit},
     event::Present,
     job::JobKind,
@@ -57,11 +57,14 @@ fn wait_for(mut change: Change<'_>, address: EmailAddress) -> Change<'_> {
     change.registration.verification_mails = mails;
     let link = Link {
         id: change.next_effect_id(),
-        address: address.clone(),
+        address,
         valid_until,
     };
     change
-        .effect(Effect::IssueLink { address, valid_until })
+        .effect(Effect::IssueLink {
+            purpose: LinkPurpose::EmailVerification,
+            valid_until: Some(valid_until),
+        })
         .to(State::AwaitingEmail { link })
         .mail(MailKind::Verification, Recipient::Applicant)
 }

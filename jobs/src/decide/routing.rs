@@ -4,7 +4,7 @@ use super::{Case, Change, Decided, applying::note_site, email};
 use crate::{
     da_routing::first_reachable,
     directory::Administrator,
-    effect::{Effect, MailKind, Recipient},
+    effect::{Effect, LinkPurpose, MailKind, Recipient},
     event::Present,
     job::JobKind,
     refusal::{Reason, Refusal},
@@ -54,13 +54,7 @@ pub(super) fn ask(change: Change<'_>, da: Administrator) -> Change<'_> {
         .map(|other| other.account_id.clone())
         .filter(|id| *id != asked && *id != change.registration.account_id)
         .collect();
-    let at = change.case.now;
-    let change = change
-        .detail("da_account_id", asked.as_str())
-        .to(State::AwaitingDa {
-            asked: vec![Asked { administrator: da, at }],
-        })
-        .mail_about(&asked, MailKind::AccessRequest, Recipient::Account(asked.clone()));
+    let change = asked_next(change, Vec::new(), da);
     others.into_iter().fold(change, |change, id| {
         change.mail_about(&asked, MailKind::AccessRequestNotice, Recipient::Account(id))
     })
@@ -68,16 +62,29 @@ pub(super) fn ask(change: Change<'_>, da: Administrator) -> Change<'_> {
 
 /// The next DA is asked, after others who did not answer; they may still decide (D1).
 pub(super) fn ask_next<'a>(change: Change<'a>, asked: &[Asked], da: Administrator) -> Change<'a> {
+    asked_next(change, asked.to_vec(), da)
+}
+
+/// `da` is asked, after those of `asked`, with a link to decide by.
+fn asked_next(mut change: Change<'_>, mut asked: Vec<Asked>, da: Administrator) -> Change<'_> {
     let id = da.account_id.clone();
-    let mut asked = asked.to_vec();
-    let mut change = change.detail("da_account_id", id.as_str());
-    // Another wait in the same state.
+    // Another wait, perhaps in the same state.
     change.registration.notices = 0;
+    let link = change.case.rules.decisions_by_link.then(|| change.next_effect_id());
+    if link.is_some() {
+        let purpose = LinkPurpose::Decision(id.clone());
+        change = change.effect(Effect::IssueLink {
+            purpose,
+            valid_until: None,
+        });
+    }
     asked.push(Asked {
         administrator: da,
         at: change.case.now,
+        link,
     });
     change
+        .detail("da_account_id", id.as_str())
         .to(State::AwaitingDa { asked })
         .mail_about(&id, MailKind::AccessRequest, Recipient::Account(id.clone()))
 }
