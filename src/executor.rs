@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     decide::{Decided, decide, submit},
-    event::{Event, Facts},
+    event::{Chosen, Event, Facts},
     ports::Unavailable,
     refusal::Refusal,
     registration::Registration,
@@ -244,7 +244,7 @@ impl Executor {
                 Decided::NeedsOrganization(organization) if facts.chosen.is_none() => {
                     let gathering = facts::gather_chosen(&parts.store, &parts.directory, &organization);
                     let (chosen, of) = in_time(gathering).await?;
-                    facts.chosen = Some(chosen);
+                    facts.chosen = Some(chosen.map_or(Chosen::Unknown, Chosen::Site));
                     // What an agent chooses is what the decision rests on, wherever the contract belongs.
                     tree = of;
                 }

@@ -165,8 +165,17 @@ impl Event {
 pub struct Facts {
     /// The directory and our own appointments and grants, as they are now.
     pub present: Option<Present>,
-    /// The organization that an agent chose, and its DAs; the outer `None`: not asked for yet, the inner: there is none.
-    pub chosen: Option<Option<SiteFacts>>,
+    /// The organization that an agent chose, and its DAs.
+    pub chosen: Option<Chosen>,
+}
+
+/// What is known of an organization that an agent chose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chosen {
+    /// Its chain and its DAs.
+    Site(SiteFacts),
+    /// There is no such organization.
+    Unknown,
 }
 
 /// The present facts about a registration's applicant and site.

@@ -172,7 +172,9 @@ pub enum State {
         reason: ReviewReason,
         /// What the agent asked.
         question: String,
-        /// The agent's clock, as it stood when they asked.
+        /// When: the applicant's time runs from here.
+        asked_at: DateTime<Utc>,
+        /// The agent's clock, as it stood when they first asked.
         clock: ReviewClock,
     },
     /// Access was granted and is being set up downstream (R38).

@@ -55,8 +55,17 @@ impl Parts {
             problems: problems(state, locale),
             link: self.verification_link(mail, registration).await?,
             decide_link: self.decide_link(mail, registration).await?,
-            waiting_since: Some(registration.since),
+            waiting_since: Some(waiting_since(registration)),
             decide_by: self.decide_by(state),
+            question: match state {
+                State::AwaitingInformation { question, .. } => Some(question.clone()),
+                _ => None,
+            },
+            answer_by: match state {
+                State::AwaitingInformation { asked_at, .. } => Some(*asked_at + self.rules.answer_within),
+                _ => None,
+            },
+            expires_on: Some(registration.since + self.rules.applicant_expiry),
             portal: self.portal.clone(),
         })
     }
@@ -140,4 +149,13 @@ fn organization(registration: &Registration) -> Option<Place> {
         address: organization.address.clone(),
         country: organization.country.clone(),
     })
+}
+
+/// Since when the reader is waited for: the DA who is asked now, or the agent, or else as long as the state lasts.
+fn waiting_since(registration: &Registration) -> DateTime<Utc> {
+    match &registration.state {
+        State::AwaitingDa { asked } => asked.last().map_or(registration.since, |asked| asked.at),
+        State::InReview { clock, .. } => clock.started,
+        _ => registration.since,
+    }
 }

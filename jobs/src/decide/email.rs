@@ -11,7 +11,7 @@ use crate::{
     directory::SiteFacts,
     effect::{Effect, LinkPurpose, MailKind, Recipient},
     email_verification::{may_resend, still_counting, within_daily_limit},
-    event::Present,
+    event::{Chosen, Present},
     job::JobKind,
     manual_review,
     refusal::{Reason, Refusal},
@@ -126,9 +126,9 @@ fn completed(case: &Case<'_>, mut change: Change<'_>, present: &Present) -> Deci
     if let (true, Some(organization)) = (case.registration.assessed, &selected) {
         return match &case.facts.chosen {
             None => Decided::NeedsOrganization(organization.clone()),
-            Some(Some(site)) => access::complete(change, site, organization.clone()),
+            Some(Chosen::Site(site)) => access::complete(change, site, organization.clone()),
             // It is gone from the directory: an agent has to choose again.
-            Some(None) => to_review(change, ReviewReason::AdditionalAssessment).decided(),
+            Some(Chosen::Unknown) => to_review(change, ReviewReason::AdditionalAssessment).decided(),
         };
     }
     match still_offered(present, selected) {

@@ -11,6 +11,7 @@ use crate::{
     da_routing::first_reachable,
     directory::SiteFacts,
     effect::{MailKind, Recipient},
+    event::Chosen,
     manual_review,
     refusal::{Reason, Refusal},
     registration::{ReviewClock, ReviewReason, Site, State},
@@ -36,6 +37,7 @@ pub(super) fn decided(case: &Case<'_>, decision: &ReviewDecision, reason: Option
             .to(State::AwaitingInformation {
                 reason: open.reason,
                 question: question.clone(),
+                asked_at: case.now,
                 clock: open.clock,
             })
             .mail(MailKind::Question, Recipient::Applicant)
@@ -108,13 +110,13 @@ fn routed(case: &Case<'_>, organization: &OrganizationId) -> Decided {
 fn chosen<'a>(case: &Case<'a>, organization: &OrganizationId) -> Result<&'a SiteFacts, Box<Decided>> {
     match &case.facts.chosen {
         None => Err(Box::new(Decided::NeedsOrganization(organization.clone()))),
-        Some(None) => {
+        Some(Chosen::Unknown) => {
             let refusal = Refusal::new(Reason::InvalidData, "organization_unknown");
             Err(Box::new(Decided::Refusal(
                 refusal.with("organization_id", organization.as_str()),
             )))
         }
-        Some(Some(site)) => Ok(site),
+        Some(Chosen::Site(site)) => Ok(site),
     }
 }
 

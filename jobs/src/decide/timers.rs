@@ -36,7 +36,7 @@ pub(super) fn timer(registration: &Registration, rules: &Rules) -> Option<(JobKi
             Some((JobKind::DaResponseTimeout, asked_at + due.after()))
         }
         State::InReview { clock, .. } => Some((JobKind::ManualReview, manual_review::next(clock, rules).at())),
-        State::AwaitingInformation { .. } => Some((JobKind::ManualReview, registration.since + rules.answer_within)),
+        State::AwaitingInformation { asked_at, .. } => Some((JobKind::ManualReview, *asked_at + rules.answer_within)),
         State::Verifying
         | State::Routing
         | State::Provisioning { .. }
