@@ -7,6 +7,7 @@ mod becoming_da;
 mod directory;
 mod harness;
 mod http;
+mod intake_faults;
 mod joining;
 mod life;
 mod ordering;
