@@ -5,10 +5,13 @@
 
 mod becoming_da;
 mod cloud_events;
+mod da_silence;
 mod email_verification;
+mod idle_applicants;
 mod joining;
 mod properties;
 mod published;
 mod resubmission;
+mod review;
 mod road;
 mod verification;
