@@ -35,7 +35,7 @@ pub(super) fn timer(registration: &Registration, rules: &Rules) -> Option<(JobKi
             let asked_at = asked.last().map_or(registration.since, |asked| asked.at);
             Some((JobKind::DaResponseTimeout, asked_at + due.after()))
         }
-        State::InReview { clock, .. } => Some((JobKind::ManualReview, manual_review::next(clock, rules).at())),
+        State::InReview { clock, .. } => Some((JobKind::ManualReview, manual_review::next(clock, rules))),
         State::AwaitingInformation { asked_at, .. } => Some((JobKind::ManualReview, *asked_at + rules.answer_within)),
         State::Verifying
         | State::Routing
@@ -128,17 +128,20 @@ fn moved_on(mut change: Change<'_>, asked: &[Asked], present: &Present) -> Decid
 
 /// The agent has not decided (R64, D10).
 pub(super) fn agent_silent(case: &Case<'_>, reason: ReviewReason, clock: &ReviewClock) -> Decided {
+    let due = manual_review::due_by(clock, case.now, case.rules);
     let mut change = case.change();
+    if clock.notices < manual_review::UPDATE {
+        change = change.mail(MailKind::ReviewUpdate, Recipient::Applicant);
+    }
+    if due > clock.notices.max(manual_review::UPDATE) {
+        change = change.mail(MailKind::ReviewOverdue, Recipient::Supervisor);
+    }
     change.registration.state = State::InReview {
         reason,
         clock: ReviewClock {
-            notices: clock.notices + 1,
+            notices: due.max(clock.notices),
             ..*clock
         },
     };
-    match manual_review::next(clock, case.rules) {
-        manual_review::Due::Update(_) => change.mail(MailKind::ReviewUpdate, Recipient::Applicant),
-        manual_review::Due::Escalation(_) => change.mail(MailKind::ReviewOverdue, Recipient::Supervisor),
-    }
-    .decided()
+    change.decided()
 }
