@@ -85,7 +85,9 @@ pub(super) fn da_silent(case: &Case<'_>, asked: &[Asked], present: &Present) -> 
                 .mail_about(&da, MailKind::AccessRequestReminder, Recipient::Account(da.clone()))
                 .decided()
         }
-        da_response_timeout::Due::Reminder(_) | da_response_timeout::Due::Timeout(_) => moved_on(case.change(), asked, present),
+        da_response_timeout::Due::Reminder(_) | da_response_timeout::Due::Timeout(_) => {
+            moved_on(case.change(), asked, present)
+        }
     }
 }
 
