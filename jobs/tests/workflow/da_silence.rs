@@ -21,7 +21,7 @@ fn das(ids: &[&str]) -> Present {
 }
 
 fn unreachable(mut present: Present, id: &str) -> Present {
-    for da in &mut present.site.as_mut().unwrap().administrators {
+    for da in &mut present.site.as_mut().expect("a site").administrators {
         da.reachable &= da.account_id.as_str() != id;
     }
     present

@@ -269,16 +269,14 @@ impl Road {
     }
 
     fn chosen(&self, id: &OrganizationId, present: &Present) -> Option<SiteFacts> {
-        let known = present.site.iter().chain(&self.companies);
-        known
-            .filter_map(|site| {
-                let level = site.chain.iter().position(|o| o.id == *id)?;
-                Some(SiteFacts {
-                    chain: site.chain[..=level].to_vec(),
-                    administrators: site.administrators_of(id),
-                })
+        let mut known = present.site.iter().chain(&self.companies);
+        known.find_map(|site| {
+            let level = site.chain.iter().position(|o| o.id == *id)?;
+            Some(SiteFacts {
+                chain: site.chain[..=level].to_vec(),
+                administrators: site.administrators_of(id),
             })
-            .next()
+        })
     }
 
     /// The timer that is set goes off: at the deadline, or now if that is past.
