@@ -3,6 +3,7 @@
 use super::{
     Case, Change, Decided,
     applying::{back_to_correction, errors, note_applicant, note_site},
+    review::count_as_site,
     routing::{ask, without_reachable_da},
 };
 use crate::{
@@ -129,6 +130,13 @@ pub(super) fn overtaken<'a>(
     }
     let decided = match first_reachable(&administrators, &change.registration.account_id).cloned() {
         Some(da) => {
+            let chain = change.registration.site.as_ref().map_or(&[][..], |site| &site.chain);
+            let is_elsewhere = !chain.iter().any(|o| o.id == *organization);
+            let mut change = change;
+            if is_elsewhere {
+                // An agent chose it: there its DAs decide, as if the request had been routed to them.
+                count_as_site(&mut change.registration, organization, site);
+            }
             let rerouted = change.mail_about(&da.account_id, MailKind::Rerouted, Recipient::Applicant);
             ask(rerouted, da).decided()
         }

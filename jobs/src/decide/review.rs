@@ -14,7 +14,7 @@ use crate::{
     event::Chosen,
     manual_review,
     refusal::{Reason, Refusal},
-    registration::{ReviewClock, ReviewReason, Site, State},
+    registration::{Registration, ReviewClock, ReviewReason, Site, State},
     values::OrganizationId,
 };
 
@@ -97,13 +97,18 @@ fn routed(case: &Case<'_>, organization: &OrganizationId) -> Decided {
         return Decided::Refusal(refusal.with("organization_id", organization.as_str()));
     };
     let mut change = case.change().detail("decision", "route");
-    change.registration.routed_to = Some(organization.clone());
-    change.registration.site = Some(Site {
+    count_as_site(&mut change.registration, organization, chosen);
+    ask(change.detail("organization_id", organization.as_str()), da).decided()
+}
+
+/// From now on the organization that an agent chose counts as the site (D3, D20).
+pub(super) fn count_as_site(registration: &mut Registration, organization: &OrganizationId, chosen: &SiteFacts) {
+    registration.routed_to = Some(organization.clone());
+    registration.site = Some(Site {
         organization_id: organization.clone(),
         chain: chosen.chain.clone(),
     });
-    change.registration.administrators.clone_from(&chosen.administrators);
-    ask(change.detail("organization_id", organization.as_str()), da).decided()
+    registration.administrators.clone_from(&chosen.administrators);
 }
 
 /// The organization that the agent chose, with its DAs.

@@ -116,6 +116,7 @@ pub(super) fn organization_selected(case: &Case<'_>, choice: Option<&Organizatio
     let mut change = case.change();
     let Some(organization) = choice else {
         change.registration.selected = None;
+        change.registration.assessed = false;
         return to_review(change, ReviewReason::NoneOfTheAbove).decided();
     };
     let chain = case.registration.site.as_ref().map_or(&[][..], |site| &site.chain);
@@ -124,6 +125,8 @@ pub(super) fn organization_selected(case: &Case<'_>, choice: Option<&Organizatio
         let refusal = Refusal::new(Reason::InvalidData, "organization_not_offered").with("offered", offered);
         return Decided::Refusal(refusal);
     }
+    // What an agent settled is their own choice (D9); another is assessed as any.
+    change.registration.assessed &= case.registration.selected.as_ref() == Some(organization);
     change.registration.selected = Some(organization.clone());
     let change = change.detail("organization_id", organization.as_str());
     if let State::AwaitingEmail { .. } = case.registration.state {
