@@ -129,6 +129,7 @@ impl Fixture {
             public_url: PublicUrl::new("https://portal.example"),
             portal: Portal::from(&settings.portal),
             agents: None,
+            supervisor: None,
             dispatch,
             committed: Arc::default(),
             daemon_id: "daemon-1".to_owned(),
