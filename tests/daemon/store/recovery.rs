@@ -13,7 +13,6 @@ use enrolld::recovery::Recovery;
 use enrolld::settings::Settings;
 use enrolld::store::daemons::Daemon;
 use enrolld_jobs::rules::Rules;
-use enrolld_jobs::verification::PersonalDomains;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::{Clock, read_as, wait_length};
