@@ -4,7 +4,7 @@ use super::{
     Case, Decided, access,
     applying::{back_to_correction, errors, note_applicant},
     email,
-    routing::{ask, to_review_with},
+    routing::{ask, note_routed, to_review_with},
 };
 use crate::{
     cloud_event::ReviewDecision,
@@ -14,7 +14,7 @@ use crate::{
     event::Chosen,
     manual_review,
     refusal::{Reason, Refusal},
-    registration::{ReviewClock, ReviewReason, Site, State},
+    registration::{ReviewClock, ReviewReason, State},
     values::OrganizationId,
 };
 
@@ -97,12 +97,7 @@ fn routed(case: &Case<'_>, organization: &OrganizationId) -> Decided {
         return Decided::Refusal(refusal.with("organization_id", organization.as_str()));
     };
     let mut change = case.change().detail("decision", "route");
-    change.registration.routed_to = Some(organization.clone());
-    change.registration.site = Some(Site {
-        organization_id: organization.clone(),
-        chain: chosen.chain.clone(),
-    });
-    change.registration.administrators.clone_from(&chosen.administrators);
+    note_routed(&mut change.registration, organization, chosen);
     ask(change.detail("organization_id", organization.as_str()), da).decided()
 }
 

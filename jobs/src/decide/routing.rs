@@ -3,12 +3,12 @@
 use super::{Case, Change, Decided, applying::note_site, email};
 use crate::{
     da_routing::first_reachable,
-    directory::Administrator,
+    directory::{Administrator, SiteFacts},
     effect::{Effect, LinkPurpose, MailKind, Recipient},
     event::Present,
     job::JobKind,
     refusal::{Reason, Refusal},
-    registration::{Asked, ReviewClock, ReviewReason, State},
+    registration::{Asked, Registration, ReviewClock, ReviewReason, Site, State},
     values::OrganizationId,
 };
 
@@ -42,6 +42,16 @@ pub(super) fn confirmed(case: &Case<'_>, present: &Present) -> Decided {
         return without_reachable_da(change).decided();
     };
     ask(change, da).decided()
+}
+
+/// The request belongs to `organization` from now on, whatever the contract says: it counts as the site (D3, D10, D20).
+pub(super) fn note_routed(registration: &mut Registration, organization: &OrganizationId, facts: &SiteFacts) {
+    registration.routed_to = Some(organization.clone());
+    registration.site = Some(Site {
+        organization_id: organization.clone(),
+        chain: facts.chain.clone(),
+    });
+    registration.administrators.clone_from(&facts.administrators);
 }
 
 /// The first time that a DA is asked: the request to them (R31, R32), a notice to the others (R4).
