@@ -3,7 +3,7 @@
 //! A registration has one timer at a time, for [`Registration::deadline`](crate::registration::Registration::deadline). When it
 //! goes off, what is due follows from the state and the time; then the next is set.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{
     Case, Change, Decided,
@@ -20,8 +20,13 @@ use crate::{
     rules::Rules,
 };
 
-/// The timer that the registration's state asks for: the job that it wakes, and when.
+/// The timer that the registration's state asks for: the job that it wakes, and when, in whole milliseconds as the clock is read
+/// and the timer kept. A deadline within the millisecond would find the timer too early.
 pub(super) fn timer(registration: &Registration, rules: &Rules) -> Option<(JobKind, DateTime<Utc>)> {
+    exact_timer(registration, rules).map(|(job, at)| (job, at.trunc_subsecs(3)))
+}
+
+fn exact_timer(registration: &Registration, rules: &Rules) -> Option<(JobKind, DateTime<Utc>)> {
     match &registration.state {
         State::NeedsCorrection { .. }
         | State::AwaitingConfirmation
@@ -50,7 +55,8 @@ pub(super) fn timer(registration: &Registration, rules: &Rules) -> Option<(JobKi
 
 /// The applicant has done nothing (D12).
 pub(super) fn applicant_idle(case: &Case<'_>) -> Decided {
-    match applicant_idle::next(case.registration.notices, case.rules) {
+    let elapsed = (case.now - case.registration.since).to_std().unwrap_or_default();
+    match applicant_idle::due(elapsed, case.registration.notices, case.rules) {
         applicant_idle::Due::Reminder(_) => {
             let mut change = case.change();
             change.registration.notices += 1;
@@ -71,10 +77,10 @@ pub(super) fn da_silent(case: &Case<'_>, asked: &[Asked], present: &Present) -> 
     let Some(last) = asked.last() else {
         return Decided::Ignored;
     };
-    match da_response_timeout::next(case.registration.notices, case.rules) {
+    let elapsed = (case.now - last.at).to_std().unwrap_or_default();
+    match da_response_timeout::due(elapsed, case.registration.notices, case.rules) {
         da_response_timeout::Due::Reminder(_) => {
             let mut change = case.change();
-            let elapsed = (case.now - last.at).to_std().unwrap_or_default();
             change.registration.notices =
                 da_response_timeout::sent_by(elapsed, change.registration.notices, case.rules);
             let da = last.administrator.account_id.clone();
