@@ -4,6 +4,7 @@
 mod support;
 
 mod becoming_da;
+mod da_response;
 mod directory;
 mod harness;
 mod http;
