@@ -12,6 +12,7 @@ mod joining;
 mod life;
 mod ordering;
 mod refused;
+mod review;
 mod steps;
 mod store;
 mod wrong_data;
