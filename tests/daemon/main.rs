@@ -8,6 +8,7 @@ mod da_response;
 mod directory;
 mod harness;
 mod http;
+mod idle;
 mod joining;
 mod life;
 mod ordering;
