@@ -42,7 +42,7 @@ impl Parts {
             },
             contract_number: registration.contract_number.as_str().to_owned(),
             serial_number: registration.serial_number.as_str().to_owned(),
-            organization: organization(registration),
+            organization: self.organization(registration).await?,
             administrator_address: named.as_ref().map(|da| da.address.clone()).unwrap_or_default(),
             administrator: named.map(|da| da.person),
             role: match (&decided, state) {
@@ -136,26 +136,34 @@ impl Parts {
             address: shown.map(|da| da.address.clone()).unwrap_or_default(),
         }))
     }
+
+    /// The organization that the mail is about: what was granted, else what was selected, else the contract's site. One that an
+    /// agent chose need not be in the contract's tree; the directory knows it.
+    async fn organization(&self, registration: &Registration) -> Result<Option<Place>, Trouble> {
+        let Some(site) = &registration.site else {
+            return Ok(None);
+        };
+        let wanted = match &registration.state {
+            State::Active { granted } | State::Provisioning { granted } => &granted.organization_id,
+            _ => registration.selected.as_ref().unwrap_or(&site.organization_id),
+        };
+        let known = site.chain.iter().find(|o| o.id == *wanted).cloned();
+        let organization = match known {
+            Some(known) => Some(known),
+            None => self.directory.chain(wanted).await?.pop(),
+        };
+        Ok(organization.map(|organization| Place {
+            name: organization.name,
+            address: organization.address,
+            country: organization.country,
+        }))
+    }
 }
 
 /// A DA as a mail names them.
 struct Named {
     person: Person,
     address: Vec<String>,
-}
-
-/// The organization that the mail is about: what was granted, else what was selected, else the contract's site.
-fn organization(registration: &Registration) -> Option<Place> {
-    let site = registration.site.as_ref()?;
-    let wanted = match &registration.state {
-        State::Active { granted } | State::Provisioning { granted } => &granted.organization_id,
-        _ => registration.selected.as_ref().unwrap_or(&site.organization_id),
-    };
-    site.chain.iter().find(|o| o.id == *wanted).map(|organization| Place {
-        name: organization.name.clone(),
-        address: organization.address.clone(),
-        country: organization.country.clone(),
-    })
 }
 
 /// Since when the reader is waited for: the DA who is asked now, or the agent, or else as long as the state lasts.

@@ -3,7 +3,7 @@
 //! A registration has one timer at a time, for [`Registration::deadline`](crate::registration::Registration::deadline). When it
 //! goes off, what is due follows from the state and the time; then the next is set.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{
     Case, Change, Decided,
@@ -20,8 +20,13 @@ use crate::{
     rules::Rules,
 };
 
-/// The timer that the registration's state asks for: the job that it wakes, and when.
+/// The timer that the registration's state asks for: the job that it wakes, and when, in whole milliseconds as the clock is read
+/// and the timer kept. A deadline within the millisecond would find the timer too early.
 pub(super) fn timer(registration: &Registration, rules: &Rules) -> Option<(JobKind, DateTime<Utc>)> {
+    exact_timer(registration, rules).map(|(job, at)| (job, at.trunc_subsecs(3)))
+}
+
+fn exact_timer(registration: &Registration, rules: &Rules) -> Option<(JobKind, DateTime<Utc>)> {
     match &registration.state {
         State::NeedsCorrection { .. }
         | State::AwaitingConfirmation
@@ -50,15 +55,14 @@ pub(super) fn timer(registration: &Registration, rules: &Rules) -> Option<(JobKi
 
 /// The applicant has done nothing (D12).
 pub(super) fn applicant_idle(case: &Case<'_>) -> Decided {
-    let idle_for = (case.now - case.registration.since).to_std().unwrap_or_default();
-    match applicant_idle::next(case.registration.notices, case.rules) {
-        // Past the end, if the daemon was down meanwhile, there is nothing left to be reminded of.
-        applicant_idle::Due::Reminder(_) if idle_for < case.rules.applicant_expiry => {
+    let elapsed = (case.now - case.registration.since).to_std().unwrap_or_default();
+    match applicant_idle::due(elapsed, case.registration.notices, case.rules) {
+        applicant_idle::Due::Reminder(_) => {
             let mut change = case.change();
             change.registration.notices += 1;
             change.mail(MailKind::IdleReminder, Recipient::Applicant).decided()
         }
-        applicant_idle::Due::Reminder(_) | applicant_idle::Due::Expiry(_) => expired(case),
+        applicant_idle::Due::Expiry(_) => expired(case),
     }
 }
 
@@ -74,9 +78,8 @@ pub(super) fn da_silent(case: &Case<'_>, asked: &[Asked], present: &Present) -> 
         return Decided::Ignored;
     };
     let elapsed = (case.now - last.at).to_std().unwrap_or_default();
-    match da_response_timeout::next(case.registration.notices, case.rules) {
-        // Past the time-out, if the daemon was down meanwhile, it is the next one's turn.
-        da_response_timeout::Due::Reminder(_) if elapsed < case.rules.da_timeout => {
+    match da_response_timeout::due(elapsed, case.registration.notices, case.rules) {
+        da_response_timeout::Due::Reminder(_) => {
             let mut change = case.change();
             change.registration.notices =
                 da_response_timeout::sent_by(elapsed, change.registration.notices, case.rules);
@@ -85,9 +88,7 @@ pub(super) fn da_silent(case: &Case<'_>, asked: &[Asked], present: &Present) -> 
                 .mail_about(&da, MailKind::AccessRequestReminder, Recipient::Account(da.clone()))
                 .decided()
         }
-        da_response_timeout::Due::Reminder(_) | da_response_timeout::Due::Timeout(_) => {
-            moved_on(case.change(), asked, present)
-        }
+        da_response_timeout::Due::Timeout(_) => moved_on(case.change(), asked, present),
     }
 }
 
