@@ -30,7 +30,7 @@ use crate::{
     notices::Notices,
     private_redis::PrivateRedis,
     queue::{JobRef, Redis},
-    recovery::Recovery,
+    recovery::{Recovery, stuck_after},
     settings::Settings,
     store::{Store, daemons::Daemon as Identity},
 };
@@ -288,7 +288,12 @@ impl Daemon {
     }
 
     fn recovery(&self) -> Arc<Recovery> {
+        let workers = &self.settings.workers;
+        let timeouts = JobKind::ALL
+            .iter()
+            .filter_map(|kind| Some(workers.get(kind.as_str())?.timeout));
         Arc::new(Recovery {
+            stuck_after: stuck_after(timeouts.max().unwrap_or_default()),
             store: self.store.clone(),
             redis: self.redis.clone(),
             prefix: self.settings.redis.prefix.clone(),

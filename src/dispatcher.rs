@@ -5,14 +5,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use enrolld_jobs::job::JobKind;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     environment::Environment,
-    queue::{self, JobRef, Redis, stream_name},
+    queue::{self, JobRef, Redis, Unread, stream_name},
     store::{Store, error::StoreError, transition::NewJob},
     ticks::Ticks,
 };
@@ -24,10 +24,17 @@ const QUEUE: usize = 10_000;
 const CHUNK: usize = 500;
 
 /// How long a job is queued before the audit looks for its entry.
-const AUDIT_AFTER: Duration = Duration::from_secs(30);
+const AUDIT_AFTER: Duration = Duration::from_secs(15);
+
+/// How much earlier than the oldest entry a job was queued before it counts as lost: the clocks of the daemons that queue, and
+/// of the one that looks, agree no better, and an entry is added a moment after its job is queued.
+const AUDIT_MARGIN: Duration = Duration::from_secs(2);
+
+/// Most jobs added again in one round of the audit.
+const AUDIT_MOST: u64 = 10_000;
 
 /// How often the audit runs.
-const AUDIT_EVERY: Duration = Duration::from_secs(10);
+const AUDIT_EVERY: Duration = Duration::from_secs(5);
 
 /// Waits between tries to add while Redis is away: from the first, doubling, to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -131,28 +138,37 @@ impl Dispatcher {
         }
     }
 
-    /// A stream is in the order of queueing: what was queued before its oldest entry cannot be in it any more.
+    /// A stream is in the order of queueing: what was queued before the oldest entry that nobody has read cannot wait in it any
+    /// more. It may have been read, and be at work or be recovery's; then it comes twice, and runs once.
+    ///
+    /// No more is added than jobs are queued beyond the entries that wait. So whatever a clock says, and however long the jobs
+    /// have been waiting, a stream does not grow by this past the jobs that there are.
     async fn audit_kind(&self, kind: JobKind, stop: &CancellationToken) -> Result<(), StoreError> {
-        let Ok(oldest) = queue::oldest_entry_ms(&self.redis, &stream_name(&self.prefix, kind.as_str())).await else {
+        let now = self.environment.now();
+        let Ok(unread) = queue::unread(&self.redis, &stream_name(&self.prefix, kind.as_str())).await else {
             return Ok(());
         };
-        let now = self.environment.now();
-        let oldest = oldest.and_then(|ms| DateTime::<Utc>::from_timestamp_millis(ms.cast_signed()));
-        let before = oldest.unwrap_or(now).min(now - AUDIT_AFTER);
-        loop {
-            let lost = self.store.take_queued_before(kind, before, now, CHUNK as u64).await?;
-            if !lost.is_empty() {
-                tracing::warn!(
-                    kind = kind.as_str(),
-                    number = lost.len(),
-                    "queued jobs were not in their stream; added again"
-                );
-            }
-            self.push(&lost, stop).await;
-            if lost.len() < CHUNK || stop.is_cancelled() {
-                return Ok(());
-            }
+        let before = audited_before(&unread, now);
+        if self.store.count_queued(kind, Some(before), 1).await? == 0 {
+            return Ok(());
         }
+        let queued = self.store.count_queued(kind, None, unread.number + AUDIT_MOST).await?;
+        let mut missing = queued.saturating_sub(unread.number);
+        while missing > 0 && !stop.is_cancelled() {
+            let chunk = missing.min(CHUNK as u64);
+            let lost = self.store.take_queued_before(kind, before, now, chunk).await?;
+            if lost.is_empty() {
+                break;
+            }
+            tracing::warn!(
+                kind = kind.as_str(),
+                number = lost.len(),
+                "queued jobs were not in their stream; added again"
+            );
+            self.push(&lost, stop).await;
+            missing -= chunk;
+        }
+        Ok(())
     }
 
     /// Adds `jobs` to their streams, trying until Redis takes them. After the stop it tries once more; the audit of whoever
@@ -171,6 +187,44 @@ impl Dispatcher {
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
                 () = stop.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// Jobs queued before this moment are in the stream no longer. Entries are numbered by the clock of Redis, which may be minutes
+/// off ours: `now`, read just before Redis was asked for its own.
+fn audited_before(unread: &Unread, now: DateTime<Utc>) -> DateTime<Utc> {
+    let waits = unread
+        .oldest_ms
+        .map_or(0, |oldest| unread.now_ms.saturating_sub(oldest));
+    let waits = i64::try_from(waits).ok().and_then(TimeDelta::try_milliseconds);
+    let oldest = waits
+        .and_then(|waits| now.checked_sub_signed(waits))
+        .unwrap_or_default();
+    (oldest - AUDIT_MARGIN).min(now - AUDIT_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_of_redis_may_be_wrong() {
+        let now = DateTime::from_timestamp_millis(1_795_000_000_000).expect("within range");
+        for redis_now in [0, 1_794_999_000_000, 1_795_000_060_000, u64::MAX] {
+            let before = |waits: Option<u64>| {
+                let unread = Unread {
+                    now_ms: redis_now,
+                    number: 1,
+                    oldest_ms: waits.map(|waits| redis_now.saturating_sub(waits)),
+                };
+                (now - audited_before(&unread, now)).num_seconds()
+            };
+            assert_eq!(before(None), 30);
+            assert_eq!(before(Some(5_000)), 30);
+            if redis_now > 0 {
+                assert_eq!(before(Some(50_000)), 52);
             }
         }
     }

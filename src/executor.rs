@@ -1,6 +1,7 @@
 //! The shell around [`decide`](mod@enrolld_jobs::decide): loads the registration, gathers the facts that the decision asks for, and
 //! commits what was decided. Upstream events, jobs and link pages all come through [`Executor::apply`].
 
+mod entitlement;
 pub mod facts;
 mod letters;
 mod run;
@@ -20,6 +21,8 @@ use enrolld_jobs::{
     values::RegistrationId,
 };
 use lettre::message::Mailbox;
+
+pub use entitlement::DecidedByDa;
 
 use crate::{
     directory::EmbeddedDirectory,

@@ -6,6 +6,8 @@
 
 mod apply;
 mod entry;
+mod left_over;
+mod redaction;
 
 use std::{
     collections::HashSet,
@@ -15,12 +17,15 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-pub use entry::{Read, redacted};
-
+use self::entry::Read;
 use crate::{
     executor::Executor,
-    queue::{self, Dedicated, Error, Redis},
-    store::{error::StoreError, leases::Lease},
+    queue::{Dedicated, Error, Redis},
+    store::{
+        error::StoreError,
+        inbox::{NewEvent, NewRefused},
+        leases::Lease,
+    },
 };
 
 /// The consumer group.
@@ -44,12 +49,6 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// How long to wait before trying again when the database or Redis is away.
 const AWAY: Duration = Duration::from_millis(500);
-
-/// A consumer without entries is forgotten after this time.
-const FORGET_AFTER: Duration = Duration::from_hours(1);
-
-/// Deliveries of an entry, each to a daemon that ended over it, before it is refused as `poison`.
-const MAX_DELIVERIES: u64 = 3;
 
 /// See the module.
 #[derive(Debug)]
@@ -86,12 +85,26 @@ struct Holder {
     tried: Instant,
 }
 
+/// What this daemon is to take back, since it has not ended: counted are ends, and not outages.
+#[derive(Debug, Default)]
+struct Survival {
+    /// Whether it may have read what it did not take in.
+    reads: bool,
+    /// The event of the inbox before whose run it was noted that it may end the daemon.
+    noted: Option<i64>,
+}
+
 impl Intake {
     /// Takes in until the stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut survival = Survival::default();
         while !stop.is_cancelled() {
-            if let Err(error) = self.hold(&stop).await {
+            if let Err(error) = self.hold(&mut survival, &stop).await {
                 tracing::warn!(%error, "the intake waits");
+            }
+            // If that fails, the next round does it.
+            if let Err(error) = self.take_back(&mut survival).await {
+                tracing::debug!(%error, "what was noted before an outage could not be taken back yet");
             }
             tokio::select! {
                 () = tokio::time::sleep(AWAY) => {}
@@ -101,11 +114,12 @@ impl Intake {
     }
 
     /// Takes in as long as the lease can be had.
-    async fn hold(&self, stop: &CancellationToken) -> Result<(), Trouble> {
+    async fn hold(&self, survival: &mut Survival, stop: &CancellationToken) -> Result<(), Trouble> {
         let Some(lease) = self.lease().await? else {
             return Ok(());
         };
         tracing::info!(epoch = lease.epoch, "this daemon takes in events");
+        survival.reads = true;
         let mut reader = self.redis.dedicated(BLOCK).await?;
         self.make_group(&mut reader).await?;
         let now = Instant::now();
@@ -115,14 +129,18 @@ impl Intake {
             held: HashSet::new(),
             tried: now,
         };
-        self.apply_left_over(&mut holder, stop).await?;
+        self.apply_left_over(&mut holder, survival, stop).await?;
         self.take_in_left_over(&mut reader, &holder.lease, stop).await?;
         self.apply_waiting(&mut holder, stop).await?;
         while !stop.is_cancelled() {
             if holder.extended.elapsed() >= self.lease_for() / EXTENSIONS {
-                match self.lease().await? {
-                    Some(lease) if lease.epoch == holder.lease.epoch => holder.extended = Instant::now(),
-                    _ => return Ok(()),
+                if !self.extend(&mut holder).await? {
+                    return Ok(());
+                }
+                // Nothing is pending here but what a connection that is gone has swallowed.
+                if self.pending(&mut reader).await? > 0 {
+                    self.take_in_left_over(&mut reader, &holder.lease, stop).await?;
+                    self.apply_waiting(&mut holder, stop).await?;
                 }
             }
             let entries = match self.read(&mut reader).await {
@@ -147,6 +165,25 @@ impl Intake {
             }
         }
         Ok(())
+    }
+
+    /// Whoever has the next try at what was under way is to know that it did not end this daemon.
+    async fn take_back(&self, survival: &mut Survival) -> Result<(), Trouble> {
+        if survival.reads {
+            self.hand_back().await?;
+            survival.reads = false;
+        }
+        self.take_back_note(survival).await
+    }
+
+    /// Extends the lease; `false` if it has another holder.
+    async fn extend(&self, holder: &mut Holder) -> Result<bool, Trouble> {
+        let held = self.lease().await?;
+        if held.is_none_or(|lease| lease.epoch != holder.lease.epoch) {
+            return Ok(false);
+        }
+        holder.extended = Instant::now();
+        Ok(true)
     }
 
     async fn lease(&self) -> Result<Option<Lease>, Trouble> {
@@ -210,17 +247,11 @@ impl Intake {
         self.acknowledge(&ids).await
     }
 
-    async fn keep(
-        &self,
-        lease: &Lease,
-        events: &[crate::store::inbox::NewEvent],
-        refused: &[crate::store::inbox::NewRefused],
-    ) -> Result<(), Trouble> {
+    async fn keep(&self, lease: &Lease, events: &[NewEvent], refused: &[NewRefused]) -> Result<(), Trouble> {
         for event in refused {
             tracing::info!(entry = event.entry, reason = event.reason, "an event is refused");
         }
-        let store = self.executor.store();
-        match store.take_in(lease, events, refused, self.executor.now()).await {
+        match self.store(lease, events, refused).await {
             // One of them cannot be written: alone each shows which, and that one is refused.
             Err(error @ StoreError::Refused(_)) if events.len() + refused.len() > 1 => {
                 tracing::warn!(%error, "a batch of events could not be kept; trying one by one");
@@ -228,9 +259,7 @@ impl Intake {
                     self.keep_alone(lease, event).await?;
                 }
                 for event in refused {
-                    store
-                        .take_in(lease, &[], std::slice::from_ref(event), self.executor.now())
-                        .await?;
+                    self.store(lease, &[], std::slice::from_ref(event)).await?;
                 }
                 Ok(())
             }
@@ -239,16 +268,30 @@ impl Intake {
         }
     }
 
-    async fn keep_alone(&self, lease: &Lease, event: &crate::store::inbox::NewEvent) -> Result<(), Trouble> {
-        let store = self.executor.store();
-        let now = self.executor.now();
-        match store.take_in(lease, std::slice::from_ref(event), &[], now).await {
+    async fn keep_alone(&self, lease: &Lease, event: &NewEvent) -> Result<(), Trouble> {
+        match self.store(lease, std::slice::from_ref(event), &[]).await {
             Err(StoreError::Refused(message)) => {
+                tracing::error!(
+                    entry = event.entry,
+                    subject = event.subject,
+                    error = message,
+                    "an event cannot be kept"
+                );
                 let refused = entry::poison(event, &message);
-                Ok(store.take_in(lease, &[], &[refused], now).await?)
+                Ok(self.store(lease, &[], &[refused]).await?)
             }
             kept => Ok(kept?),
         }
+    }
+
+    /// Writes all of it, or nothing; and has refusals announced.
+    async fn store(&self, lease: &Lease, events: &[NewEvent], refused: &[NewRefused]) -> Result<(), StoreError> {
+        let now = self.executor.now();
+        self.executor.store().take_in(lease, events, refused, now).await?;
+        if !refused.is_empty() {
+            self.executor.refused();
+        }
+        Ok(())
     }
 
     /// `XACK` and `XDEL` together: the stream holds only what is not taken in.
@@ -259,51 +302,5 @@ impl Intake {
         pipeline.cmd("XACK").arg(&stream).arg(GROUP).arg(ids).ignore();
         pipeline.cmd("XDEL").arg(&stream).arg(ids).ignore();
         Ok(self.redis.pipeline::<()>(&pipeline).await?)
-    }
-
-    /// Entries that an earlier holder had read and not acknowledged. One at a time: one of them may have been its end.
-    async fn take_in_left_over(
-        &self,
-        reader: &mut Dedicated,
-        lease: &Lease,
-        stop: &CancellationToken,
-    ) -> Result<(), Trouble> {
-        while !stop.is_cancelled() {
-            let mut command = redis::cmd("XAUTOCLAIM");
-            command
-                .arg(self.stream())
-                .arg(GROUP)
-                .arg(&self.daemon_id)
-                .arg(0)
-                .arg("0-0")
-                .arg("COUNT")
-                .arg(1);
-            let claimed = entry::of_claim(&reader.query(&command).await?);
-            let Some(entry) = claimed.into_iter().next() else {
-                // What daemons before this one had read is settled, so their names are of no more use.
-                queue::delete_idle_consumers(&self.redis, &self.stream(), GROUP, FORGET_AFTER).await?;
-                return Ok(());
-            };
-            let deliveries = self.deliveries(reader, &entry.id).await?;
-            if deliveries > MAX_DELIVERIES {
-                let refused = entry.poison(deliveries);
-                self.executor
-                    .store()
-                    .take_in(lease, &[], &[refused], self.executor.now())
-                    .await?;
-                self.acknowledge(&[entry.id]).await?;
-            } else {
-                self.take_in(lease, vec![entry]).await?;
-            }
-            self.lease().await?;
-        }
-        Ok(())
-    }
-
-    async fn deliveries(&self, reader: &mut Dedicated, id: &str) -> Result<u64, Trouble> {
-        let mut command = redis::cmd("XPENDING");
-        command.arg(self.stream()).arg(GROUP).arg(id).arg(id).arg(1);
-        let pending: Vec<(String, String, u64, u64)> = reader.query(&command).await?;
-        Ok(pending.first().map_or(1, |(_, _, _, deliveries)| *deliveries))
     }
 }

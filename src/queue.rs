@@ -66,7 +66,7 @@ pub use connection::{Error, Health, Redis};
 pub use dedicated::Dedicated;
 pub use entry::{EntryId, EntryIdError};
 pub use recovery::{Claimed, claim, claim_idle, delete_idle_consumers, pending_consumers};
-pub use streams::{acknowledge, length, oldest_entry_ms, push};
+pub use streams::{Unread, acknowledge, length, push, unread};
 
 /// The consumer group of every stream of jobs.
 pub const GROUP: &str = "workers";

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use enrolld_jobs::job::JobKind;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,7 +27,8 @@ const LOST_AFTER_FACTOR: u32 = 3;
 /// A consumer without entries is forgotten after this time.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
 
-/// What a daemon appends to its id when it claims: a reader's own name is not claimed to.
+/// What a daemon appends to its id when it claims: a reader's own name is not claimed to. Nothing but the one task of
+/// [`Recovery::take_over`] uses the name.
 const CLAIMER: &str = ":recovery";
 
 /// See the module.
@@ -46,6 +48,14 @@ pub struct Recovery {
     pub every: Duration,
     /// `heartbeat.dead_after`.
     pub dead_after: Duration,
+    /// How long an entry that this daemon has read may be pending before nobody here has it any more; see [`stuck_after`].
+    pub stuck_after: Duration,
+}
+
+/// Longer than any entry is at work or waits to be, given the longest time-out of a job: a handler has twice as many read ahead
+/// as are at work, so that three runs may come before the end of one.
+pub fn stuck_after(longest_timeout: Duration) -> Duration {
+    longest_timeout * 4 + Duration::from_mins(1)
 }
 
 impl Recovery {
@@ -62,24 +72,33 @@ impl Recovery {
     /// Takes over what daemons that are gone had begun, until the stop.
     pub async fn take_over(self: Arc<Self>, executor: Executor, stop: CancellationToken) {
         let mut ticks = Ticks::new(self.every, &stop);
+        let mut steady_since = Instant::now();
         while ticks.next().await {
-            if let Err(error) = self.take_over_all(&executor, &stop).await {
+            // While the database is away handlers wait for it, and hold their entries for as long as that takes.
+            let steady = steady_since.elapsed() >= self.stuck_after;
+            if let Err(error) = self.take_over_all(&executor, steady, &stop).await {
+                steady_since = Instant::now();
                 tracing::warn!(%error, "recovery waits for the database");
             }
         }
     }
 
-    async fn take_over_all(&self, executor: &Executor, stop: &CancellationToken) -> Result<(), StoreError> {
+    async fn take_over_all(
+        &self,
+        executor: &Executor,
+        steady: bool,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
         // Whoever could not reach Redis may have been unable to give signs of life either, and be alive.
         if self.redis.health().reachable_for(self.dead_after) {
             for kind in JobKind::ALL {
-                self.take_over_kind(executor, *kind, stop).await?;
+                self.take_over_kind(executor, *kind, steady, stop).await?;
             }
         }
         let now = self.environment.now();
         let lost = self
             .store
-            .take_abandoned(now - self.dead_after * LOST_AFTER_FACTOR, now, 500)
+            .take_abandoned(now, self.dead_after * LOST_AFTER_FACTOR, 500)
             .await?;
         if lost > 0 {
             tracing::warn!(
@@ -94,39 +113,82 @@ impl Recovery {
         &self,
         executor: &Executor,
         kind: JobKind,
+        steady: bool,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
         let stream = stream_name(&self.prefix, kind.as_str());
-        let Ok(consumers) = queue::pending_consumers(&self.redis, &stream).await else {
+        let Ok(mut consumers) = queue::pending_consumers(&self.redis, &stream).await else {
             return Ok(());
         };
         let claimer = format!("{}{CLAIMER}", self.daemon.id);
-        for (consumer, pending) in consumers {
-            let daemon = consumer.trim_end_matches(CLAIMER);
-            let live = self
-                .store
-                .live_daemons(self.environment.now() - self.dead_after)
-                .await?;
-            if daemon == self.daemon.id || live.contains(daemon) {
-                continue;
+        // What was claimed before and is still here first: the answer to the claim was lost, or the entry could not be taken off.
+        consumers.sort_by_key(|(consumer, _)| *consumer != claimer);
+        for (consumer, _) in consumers {
+            let idle = if consumer == self.daemon.id {
+                // Whoever had it here has panicked, or never got it.
+                if !steady {
+                    continue;
+                }
+                self.stuck_after
+            } else {
+                Duration::ZERO
+            };
+            let daemon = consumer.strip_suffix(CLAIMER).unwrap_or(&consumer);
+            if daemon != self.daemon.id {
+                let live = self.store.live_daemons(self.environment.now(), self.dead_after).await?;
+                if live.contains(daemon) {
+                    continue;
+                }
             }
-            tracing::warn!(stream, consumer, pending, "a daemon is gone; taking over its entries");
-            while let Ok(claimed) = queue::claim(&self.redis, &stream, &consumer, &claimer, CHUNK).await {
-                if claimed.is_empty() || stop.is_cancelled() {
-                    break;
-                }
-                for entry in claimed {
-                    executor.rescue_job(kind, entry.job).await;
-                    if let Err(error) = queue::acknowledge(&self.redis, &stream, &[entry.entry_id]).await {
-                        // Its job has another state by now: whoever reads it again drops it.
-                        tracing::debug!(%error, stream, "a claimed entry could not be acknowledged");
-                    }
-                }
+            if !self
+                .take_over_from(executor, kind, &stream, (&consumer, &claimer), idle, stop)
+                .await
+            {
+                return Ok(());
             }
         }
         if let Err(error) = queue::delete_idle_consumers(&self.redis, &stream, queue::GROUP, FORGET_AFTER).await {
             tracing::debug!(%error, stream, "consumers of daemons that are gone are forgotten later");
         }
         Ok(())
+    }
+
+    /// Runs the entries that have been pending for `idle` with the first of two consumers, in the name of the second. `false` when
+    /// Redis is away or it is time to stop: the rest is for the next tick.
+    async fn take_over_from(
+        &self,
+        executor: &Executor,
+        kind: JobKind,
+        stream: &str,
+        (consumer, own_name): (&str, &str),
+        idle: Duration,
+        stop: &CancellationToken,
+    ) -> bool {
+        loop {
+            let Ok(claimed) = queue::claim_idle(&self.redis, stream, consumer, own_name, idle, CHUNK).await else {
+                return false;
+            };
+            if claimed.is_empty() {
+                return true;
+            }
+            tracing::warn!(
+                stream,
+                consumer,
+                number = claimed.len(),
+                "taking over entries that nobody is working on"
+            );
+            for entry in claimed {
+                if stop.is_cancelled() {
+                    return false;
+                }
+                executor.rescue_job(kind, entry.job).await;
+                if let Err(error) = queue::acknowledge(&self.redis, stream, &[entry.entry_id]).await {
+                    // Claimed again at once it would run in circles. At the next tick it is found under our own name, and dropped,
+                    // as its job has another state by now.
+                    tracing::debug!(%error, stream, "a claimed entry could not be acknowledged");
+                    return false;
+                }
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! - What is not part of a transition (intake, leases, signs of life, dispatch) is a function of its module here.
 //! - Reading goes through the entities.
 //!
-//! PostgreSQL and SQLite run the same statements; [`sql`] has the few words in which they differ.
+//! PostgreSQL and SQLite run the same statements; `sql` has the few words in which they differ.
 
 pub mod appointments;
 mod batch;
@@ -32,7 +32,10 @@ use percent_encoding::percent_decode_str;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, QueryResult,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlx::{
+        self, Connection as _, PgConnection,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
 };
 
 use self::{committer::Committers, error::StoreError};
@@ -42,6 +45,16 @@ const MIGRATION_LOCK: i64 = 0x656e_726f_6c6c_6401;
 
 /// How long a statement may wait for a connection, and SQLite for its lock.
 const WAIT: Duration = Duration::from_secs(5);
+
+/// How long a statement, or a batch of them, may take before its connection counts as lost. A server that vanished without a
+/// word would otherwise be waited for until TCP gives up, which is a quarter of an hour.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A connection that lay idle for so long is asked for a sign of life before it is used.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// How long such a sign of life may take.
+const SIGN_WITHIN: Duration = Duration::from_secs(2);
 
 /// The database. Cloning is cheap; all clones share connections and committers.
 #[derive(Debug, Clone)]
@@ -109,7 +122,7 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.reader.ping().await?)
+        bounded(self.reader.ping()).await
     }
 
     /// The connection that takes writes, for the directory's tables, which have a module of their own.
@@ -134,7 +147,7 @@ impl Store {
     /// Runs constant SQL that changes something, and tells how many rows it changed.
     async fn execute(&self, sql: &str, values: impl IntoIterator<Item = Value> + Send) -> Result<u64, StoreError> {
         let statement = Statement::from_sql_and_values(self.backend(), sql, values);
-        Ok(self.writer.execute_raw(statement).await?.rows_affected())
+        Ok(bounded(self.writer.execute_raw(statement)).await?.rows_affected())
     }
 
     /// Runs constant SQL that changes something, and reads what it returns.
@@ -144,7 +157,41 @@ impl Store {
         values: impl IntoIterator<Item = Value> + Send,
     ) -> Result<Vec<QueryResult>, StoreError> {
         let statement = Statement::from_sql_and_values(self.backend(), sql, values);
-        Ok(self.writer.query_all_raw(statement).await?)
+        bounded(self.writer.query_all_raw(statement)).await
+    }
+
+    /// The time by the one clock that all daemons of this database share, in milliseconds since 1970: on PostgreSQL the
+    /// database's. SQLite is for one host, whose clock `now` was read from. It is older when the answer arrives, so whoever judges
+    /// by it is late rather than early.
+    pub(crate) async fn shared_now_ms(&self, now: DateTime<Utc>) -> Result<i64, StoreError> {
+        if self.backend() != DbBackend::Postgres {
+            return Ok(milliseconds(now));
+        }
+        let sql = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms";
+        let ask = Statement::from_string(DbBackend::Postgres, sql);
+        let row = bounded(self.reader.query_one_raw(ask)).await?;
+        let row = row.ok_or_else(|| StoreError::refused("the database does not tell the time"))?;
+        Ok(row.try_get("", "now_ms")?)
+    }
+}
+
+/// What the database answers, if it does so in time. For statements whose work is small, whatever has been stored.
+pub(crate) fn bounded<T, E>(
+    answer: impl Future<Output = Result<T, E>> + Send,
+) -> impl Future<Output = Result<T, StoreError>> + Send
+where
+    StoreError: From<E>,
+{
+    // Futures of statements are large.
+    let answer = Box::pin(answer);
+    async move {
+        match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "no answer within {} s; see that the database server runs and is not overloaded",
+                ANSWER_WITHIN.as_secs()
+            ))),
+        }
     }
 }
 
@@ -173,6 +220,18 @@ async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, Stor
                 .busy_timeout(WAIT)
                 .pragma("wal_autocheckpoint", "4000")
         })
+        .map_sqlx_postgres_pool_opts(|pool| {
+            // A connection whose server has vanished must neither be handed out nor keep its place in the pool.
+            pool.before_acquire(|connection, lain| {
+                Box::pin(async move {
+                    if lain.idle_for < IDLE {
+                        return Ok(true);
+                    }
+                    alive(connection).await
+                })
+            })
+            .after_release(|connection, _| Box::pin(alive(connection)))
+        })
         // One plan a statement, made without looking at its rows, and never the one that reads a whole table: a plan that
         // was made while the tables were empty, or never analyzed, would stay in the cache while they grow.
         // Where there is no other plan, its cost counts as immense; compiling it would take longer than running it.
@@ -183,9 +242,21 @@ async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, Stor
                 ("enable_hashjoin", "off"),
                 ("enable_mergejoin", "off"),
                 ("jit", "off"),
+                // The server finds out as soon that a daemon has vanished, and gives up its locks.
+                ("tcp_keepalives_idle", "10"),
+                ("tcp_keepalives_interval", "5"),
+                ("tcp_keepalives_count", "3"),
             ])
         });
     Ok(Database::connect(options).await?)
+}
+
+/// Whether the server answers on this connection; an error has the pool drop it without a farewell.
+async fn alive(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    match tokio::time::timeout(SIGN_WITHIN, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
+    }
 }
 
 /// SQLite makes the file, not the folder.
@@ -198,6 +269,11 @@ fn make_folder(url: &str) -> Result<(), StoreError> {
             .map_err(|error| StoreError::refused(format!("cannot make the folder {}: {error}", folder.display()))),
         _ => Ok(()),
     }
+}
+
+/// A span as the database counts.
+fn span_ms(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A moment as the database keeps it.

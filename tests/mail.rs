@@ -42,7 +42,9 @@ fn context(kind: MailKind, locale: Locale) -> MailContext {
         registration_id: "reg-1".to_owned(),
         recipient_name: match kind {
             MailKind::ReviewCase | MailKind::ReviewOverdue => None,
-            MailKind::AccessRequest | MailKind::AccessRequestReminder => Some("Bea Boss".to_owned()),
+            MailKind::AccessRequest | MailKind::AccessRequestReminder | MailKind::DecisionReceipt => {
+                Some("Bea Boss".to_owned())
+            }
             MailKind::AccessRequestNotice => Some("Otto Other".to_owned()),
             _ => Some("SNTC Newbie".to_owned()),
         },
@@ -63,6 +65,7 @@ fn context(kind: MailKind, locale: Locale) -> MailContext {
         }),
         administrator_address: vec!["1 MAIN ST".to_owned(), "SAN JOSE CA".to_owned()],
         role: Some(Role::CustomerUser),
+        decided_at: Some(at(10)),
         reason: Some("Not with our company any more".to_owned()),
         review_reason: Some(ReviewReason::NoReachableDa),
         question: Some("Which of the two sites do you look after?".to_owned()),
@@ -155,15 +158,28 @@ fn without_problems_the_idle_reminder_tells_the_steps_that_may_be_missing() {
 }
 
 #[test]
+fn a_receipt_of_a_denial_has_the_reason_if_one_was_given() {
+    for locale in LOCALES {
+        let mut context = context(MailKind::DecisionReceipt, locale);
+        context.role = None;
+        let mail = render(MailKind::DecisionReceipt, locale, &context).unwrap();
+        insta::assert_snapshot!(format!("decision_receipt_denied.{}", locale.as_str()), mail.text);
+    }
+}
+
+#[test]
 fn a_reason_that_was_not_given_is_told() {
     for (kind, locale, told) in [
         (MailKind::AccessDenied, Locale::En, "No reason was given."),
         (MailKind::AccessDenied, Locale::Nl, "Er is geen reden opgegeven."),
+        (MailKind::DecisionReceipt, Locale::En, "You gave no reason."),
+        (MailKind::DecisionReceipt, Locale::Nl, "U hebt geen reden opgegeven."),
         (MailKind::Rejected, Locale::En, "No reason was given."),
         (MailKind::Rejected, Locale::Nl, "Er is geen reden opgegeven."),
     ] {
         let mut context = context(kind, locale);
         context.reason = None;
+        context.role = None;
         let mail = render(kind, locale, &context).unwrap();
         assert!(mail.text.contains(told) && mail.html.contains(told), "{}", mail.text);
     }
@@ -273,7 +289,8 @@ fn a_mail_with_a_hole_is_not_rendered() {
 #[test]
 fn every_kind_names_what_it_cannot_do_without() {
     type Hole = (MailKind, fn(&mut MailContext));
-    let holes: [Hole; 8] = [
+    let holes: [Hole; 9] = [
+        (MailKind::DecisionReceipt, |mail| mail.decided_at = None),
         (MailKind::AccessRequestReminder, |mail| mail.waiting_since = None),
         (MailKind::AccessRequestReminder, |mail| mail.decide_by = None),
         (MailKind::ReviewOverdue, |mail| mail.review_reason = None),

@@ -168,7 +168,8 @@ async fn jobs_run_once_and_leave_nothing() {
     assert!(handlers.runs.lock().expect("lock").values().all(|runs| *runs == 1));
     assert!(handlers.most_at_work.load(Ordering::SeqCst) <= 4);
     assert_eq!(queue::pending_consumers(&redis, &stream).await.expect("asks"), []);
-    assert_eq!(queue::oldest_entry_ms(&redis, &stream).await.expect("asks"), None);
+    let unread = queue::unread(&redis, &stream).await.expect("asks");
+    assert_eq!((unread.number, unread.oldest_ms), (0, None));
     assert_eq!(running.counts.read(), 2_600);
     until("all are counted", || async { running.counts.acknowledged() == 2_600 }).await;
     running.stopped().await;
@@ -469,8 +470,9 @@ async fn entries_of_a_dead_consumer_are_claimed_once() {
     let ids: Vec<_> = claimed.iter().map(|claimed| claimed.job).collect();
     assert_eq!(ids, (0..9).map(|id| job(id, 1)).collect::<Vec<_>>());
     assert!(claimed.iter().all(|claimed| claimed.deliveries == 2));
-    let oldest = queue::oldest_entry_ms(&redis, &stream).await.expect("asks");
-    assert_eq!(oldest, Some(claimed[0].entry_id.ms));
+    // Entries that somebody has read do not wait, however old they are.
+    let unread = queue::unread(&redis, &stream).await.expect("asks");
+    assert_eq!((unread.number, unread.oldest_ms), (0, None));
 
     let hour = Duration::from_hours(1);
     let deleted = queue::delete_idle_consumers(&redis, &stream, queue::GROUP, hour).await;
@@ -486,6 +488,41 @@ async fn entries_of_a_dead_consumer_are_claimed_once() {
         .expect("acknowledges");
     assert_eq!(queue::length(&redis, &stream).await.expect("asks"), 0);
     assert_eq!(queue::pending_consumers(&redis, &stream).await.expect("asks"), []);
+}
+
+#[tokio::test]
+async fn entries_that_nobody_has_read_are_told_apart() {
+    let server = RedisServer::start();
+    let (redis, stream) = (open(&server), stream_name("t", "notification"));
+    let ask = async || queue::unread(&redis, &stream).await.expect("asks");
+    let nothing = ask().await;
+    assert_eq!((nothing.number, nothing.oldest_ms), (0, None));
+    let add = async |id: &str| {
+        let mut add = redis::cmd("XADD");
+        add.arg(&stream).arg(id).arg(&["job", "1", "run", "1"][..]);
+        redis.query::<String>(&add).await.expect("adds");
+    };
+    for id in ["5000-0", "6000-0", "7000-0"] {
+        add(id).await;
+    }
+    let without_group = ask().await;
+    assert_eq!((without_group.number, without_group.oldest_ms), (3, Some(5_000)));
+    let mut create = redis::cmd("XGROUP");
+    create.arg("CREATE").arg(&stream).arg(queue::GROUP).arg("0");
+    redis.query::<()>(&create).await.expect("makes the group");
+    let mut read = redis::cmd("XREADGROUP");
+    read.arg("GROUP").arg(queue::GROUP).arg("one").arg("COUNT").arg(2);
+    read.arg("STREAMS").arg(&stream).arg(">");
+    redis.query::<redis::Value>(&read).await.expect("reads");
+    let some = ask().await;
+    assert_eq!((some.number, some.oldest_ms), (1, Some(7_000)));
+    redis.query::<redis::Value>(&read).await.expect("reads");
+    let none = ask().await;
+    assert_eq!((none.number, none.oldest_ms), (0, None));
+    let (seconds, _): (u64, u64) = redis.query(&redis::cmd("TIME")).await.expect("tells the time");
+    assert!(none.now_ms / 1_000 <= seconds && seconds - none.now_ms / 1_000 < 30);
+    add("*").await;
+    assert_eq!(ask().await.number, 1);
 }
 
 /// An answer of Redis can get lost with the connection: its entries are ours, and we do not have them.

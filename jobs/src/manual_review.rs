@@ -32,30 +32,26 @@ pub fn is_asked_for(present: &Present, site: &SiteFacts, organization: &Organiza
     flagged || unknown_domain || present.failed_attempts > rules.max_failed_attempts
 }
 
-/// What is due next of a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
-    /// The applicant's status mail (R64).
-    Update(DateTime<Utc>),
-    /// The escalation to the supervisor.
-    Escalation(DateTime<Utc>),
-}
+/// The first of a case's notices is the applicant's status mail (R64); all others are escalations.
+pub const UPDATE: u32 = 1;
 
-impl Due {
-    /// When.
-    pub const fn at(self) -> DateTime<Utc> {
-        match self {
-            Self::Update(at) | Self::Escalation(at) => at,
-        }
+/// When the next notice is due: at 90 % of the agent's time the status mail, at 100 % the escalation, and that again every 24
+/// hours (D10).
+pub fn next(clock: &ReviewClock, rules: &Rules) -> DateTime<Utc> {
+    match clock.notices.checked_sub(UPDATE) {
+        None => clock.started + rules.review_sla.mul_f64(0.9),
+        Some(escalations) => clock.started + rules.review_sla + AGAIN * escalations,
     }
 }
 
-/// What is due next: at 90 % of the agent's time the status mail, at 100 % the escalation, and that again every 24 hours (D10).
-pub fn next(clock: &ReviewClock, rules: &Rules) -> Due {
-    match clock.notices {
-        0 => Due::Update(clock.started + rules.review_sla.mul_f64(0.9)),
-        sent => Due::Escalation(clock.started + rules.review_sla + AGAIN * (sent - 1)),
-    }
+/// How many notices are due by `now`, once the first is. Escalations that were missed, while the daemon was down, are not made
+/// up for: they count as sent with the newest.
+pub fn due_by(clock: &ReviewClock, now: DateTime<Utc>, rules: &Rules) -> u32 {
+    let overdue = (now - (clock.started + rules.review_sla)).to_std();
+    overdue.map_or(UPDATE, |overdue| {
+        let again = overdue.as_secs() / AGAIN.as_secs();
+        u32::try_from(again).unwrap_or(u32::MAX).saturating_add(UPDATE + 1)
+    })
 }
 
 /// The agent's clock when the applicant has answered: what had passed before the question counts, the answer's time does not.

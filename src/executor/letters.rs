@@ -24,6 +24,11 @@ impl Parts {
     ) -> Result<MailContext, Trouble> {
         let state = &registration.state;
         let named = self.named(mail, registration).await?;
+        // What was decided, whatever has become of the access since.
+        let decided = match mail.kind {
+            MailKind::DecisionReceipt => self.decided_by_da(&registration.id).await?,
+            _ => None,
+        };
         Ok(MailContext {
             registration_id: registration.id.to_string(),
             recipient_name: reader.map(|account| account.name.clone()),
@@ -40,10 +45,12 @@ impl Parts {
             organization: self.organization(registration).await?,
             administrator_address: named.as_ref().map(|da| da.address.clone()).unwrap_or_default(),
             administrator: named.map(|da| da.person),
-            role: match state {
-                State::Active { granted } | State::Provisioning { granted } => Some(granted.role),
+            role: match (&decided, state) {
+                (Some(decided), _) => decided.role,
+                (None, State::Active { granted } | State::Provisioning { granted }) => Some(granted.role),
                 _ => None,
             },
+            decided_at: decided.map(|decided| decided.at),
             reason: match state {
                 State::Denied { reason, .. } | State::Rejected { reason } => reason.clone(),
                 _ => None,

@@ -16,7 +16,7 @@ use crate::{
     store::{
         entities::job,
         milliseconds,
-        transition::{JobWrite, MailWrite, Verdict},
+        transition::{JobWrite, MailWrite, Transition, Verdict},
     },
 };
 
@@ -247,17 +247,24 @@ impl Executor {
         })
     }
 
+    /// Writes what became of a job; `None` when the database refuses that for good.
     async fn settle(&self, write: JobWrite, mail: Option<MailWrite>) -> Option<Verdict> {
         let id = write.id;
-        let transition = crate::store::transition::Transition {
+        let transition = Transition {
             mail,
             ..job_alone(write)
         };
-        match self.0.store.commit(transition).await {
-            Ok(verdict) => Some(verdict),
-            Err(error) => {
-                tracing::error!(job = %id, %error, "what became of a job could not be written");
-                None
+        loop {
+            match self.0.store.commit(transition.clone()).await {
+                Ok(verdict) => return Some(verdict),
+                Err(error) if error.is_temporary() => {
+                    tracing::error!(job = %id, %error, "what became of a job waits until the database is mended");
+                    tokio::time::sleep(LONGEST_WAIT).await;
+                }
+                Err(error) => {
+                    tracing::error!(job = %id, %error, "what became of a job could not be written");
+                    return None;
+                }
             }
         }
     }

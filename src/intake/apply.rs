@@ -13,12 +13,13 @@ use futures::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{EXTENSIONS, Holder, Intake, Trouble, entry};
+use super::{EXTENSIONS, Holder, Intake, Survival, Trouble, entry};
 use crate::{
     executor::{Applied, Cause},
     links::PURPOSE_EMAIL,
     store::{
         entities::inbox,
+        error::StoreError,
         inbox::NewEvent,
         leases::Lease,
         milliseconds,
@@ -57,19 +58,23 @@ impl Intake {
             if !more {
                 return Ok(());
             }
-            if holder.extended.elapsed() >= self.lease_for() / EXTENSIONS {
-                match self.lease().await? {
-                    Some(lease) if lease.epoch == holder.lease.epoch => holder.extended = std::time::Instant::now(),
-                    _ => return Ok(()),
-                }
+            if holder.extended.elapsed() >= self.lease_for() / EXTENSIONS && !self.extend(holder).await? {
+                return Ok(());
             }
         }
         Ok(())
     }
 
     /// What an earlier holder left waiting. Alone, and noted before it starts: one of them may have been its end.
-    pub(super) async fn apply_left_over(&self, holder: &mut Holder, stop: &CancellationToken) -> Result<(), Trouble> {
+    pub(super) async fn apply_left_over(
+        &self,
+        holder: &mut Holder,
+        survival: &mut Survival,
+        stop: &CancellationToken,
+    ) -> Result<(), Trouble> {
         let store = self.executor.store();
+        // Before the next judgement, without fail.
+        self.take_back_note(survival).await?;
         let mut after = 0;
         loop {
             let events = store.waiting_events(after, CHUNK).await?;
@@ -84,24 +89,37 @@ impl Intake {
                 if holder.held.contains(&event.subject) {
                     continue;
                 }
-                let crashes = store.note_event_crash(event.seq).await?;
+                let (seq, subject) = (event.seq, event.subject.clone());
+                // Before it is written: the answer may be lost.
+                survival.noted = Some(seq);
+                let crashes = store.note_event_crash(seq).await?;
                 if crashes > MAX_CRASHES {
                     let refusal = Refusal::new(Reason::Poison, "poison").with("crashes", crashes - 1);
                     self.refuse(&event, &refusal).await?;
+                    survival.noted = None;
                     continue;
                 }
-                let (seq, subject) = (event.seq, event.subject.clone());
-                match self.turn(event, &holder.lease).await {
+                let turn = self.turn(event, &holder.lease).await;
+                self.take_back_note(survival).await?;
+                match turn {
                     Turn::Over => {}
                     Turn::Held => {
                         holder.held.insert(subject);
                     }
                     Turn::Lost => return Ok(()),
                 }
-                store.clear_event_crashes(seq).await?;
                 self.lease().await?;
             }
         }
+    }
+
+    /// The daemon has survived the event whose run was noted.
+    pub(super) async fn take_back_note(&self, survival: &mut Survival) -> Result<(), Trouble> {
+        if let Some(seq) = survival.noted {
+            self.executor.store().clear_event_crashes(seq).await?;
+            survival.noted = None;
+        }
+        Ok(())
     }
 
     async fn apply_side_by_side(&self, events: Vec<inbox::Model>, holder: &mut Holder) {
@@ -143,7 +161,11 @@ impl Intake {
                 }
             }
             Err(error) => {
-                tracing::warn!(seq = row.seq, subject = row.subject, %error, "an event waits");
+                if let crate::executor::Trouble::Store(StoreError::Fault(_)) = error {
+                    tracing::error!(seq = row.seq, subject = row.subject, %error, "an event waits until the database is mended");
+                } else {
+                    tracing::warn!(seq = row.seq, subject = row.subject, %error, "an event waits");
+                }
                 Turn::Held
             }
         }
@@ -206,7 +228,7 @@ impl Intake {
             .and_then(|link| Uuid::parse_str(&link.id).ok()))
     }
 
-    async fn refuse(&self, row: &inbox::Model, refusal: &Refusal) -> Result<(), crate::store::error::StoreError> {
+    async fn refuse(&self, row: &inbox::Model, refusal: &Refusal) -> Result<(), StoreError> {
         let kept = NewEvent {
             entry: row.entry.clone(),
             source: row.source.clone(),

@@ -1,23 +1,20 @@
 //! An entry of the stream: what it holds, and what is kept of it.
 
 use enrolld_jobs::{
-    cloud_event::{self, MAX_EVENT_BYTES, UpstreamEvent},
+    cloud_event::{self, MAX_EVENT_BYTES},
     refusal::{Reason, Refusal},
 };
 use redis::Value;
-use serde_json::json;
 
-use crate::{
-    links,
-    store::inbox::{NewEvent, NewRefused},
-};
+use super::redaction;
+use crate::store::inbox::{NewEvent, NewRefused};
 
 /// Most bytes of a refused event that are kept. It is far above what can be accepted, and keeps a flood of giants out of the
 /// database; the detail says so where something was cut.
 const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
 
 /// An entry as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Entry {
     /// Its id in the stream.
     pub(super) id: String,
@@ -26,8 +23,8 @@ pub(super) struct Entry {
 }
 
 /// What an entry comes to.
-#[derive(Debug, Clone)]
-pub enum Read {
+#[derive(Debug)]
+pub(super) enum Read {
     /// An event, to wait for its turn.
     Event(NewEvent),
     /// A refusal.
@@ -42,29 +39,34 @@ impl Entry {
                 "message",
                 "the entry has no field `event`; add it with XADD … '*' event '{…}'",
             );
-            let fields = self.fields_as_json();
-            return Read::Refused(refused(&self.id, fields.into_bytes(), None, &refusal));
+            return Read::Refused(self.refused(&refusal));
         };
         match cloud_event::parse(bytes) {
             Ok(event) => Read::Event(NewEvent {
                 entry: self.id.clone(),
-                body: redacted(bytes, &event.data),
+                body: redaction::of_event(bytes),
                 source: event.source,
                 event_id: event.id,
                 subject: event.subject,
                 kind: event.data.type_name().to_owned(),
             }),
-            Err(refusal) => Read::Refused(refused(&self.id, bytes.to_vec(), None, &refusal)),
+            Err(refusal) => Read::Refused(self.refused(&refusal)),
         }
     }
 
     /// The refusal of an entry that has ended the daemon again and again.
     pub(super) fn poison(&self, deliveries: u64) -> NewRefused {
         let refusal = Refusal::new(Reason::Poison, "poison").with("deliveries", deliveries);
-        let bytes = self
-            .event()
-            .map_or_else(|| self.fields_as_json().into_bytes(), <[u8]>::to_vec);
-        refused(&self.id, bytes, None, &refusal)
+        self.refused(&refusal)
+    }
+
+    /// What came is kept as it came, but for a token that may be in it: it was not read, so it may stand anywhere.
+    fn refused(&self, refusal: &Refusal) -> NewRefused {
+        let bytes = match self.event() {
+            Some(bytes) => redaction::of_bytes(bytes),
+            None => redaction::of_bytes(self.fields_as_json().as_bytes()),
+        };
+        refused(&self.id, bytes, None, refusal)
     }
 
     fn event(&self) -> Option<&[u8]> {
@@ -107,20 +109,6 @@ pub(super) fn refused(entry: &str, mut bytes: Vec<u8>, event: Option<&NewEvent>,
     }
 }
 
-/// The event as it is kept: as it came, but for the token of a link, in whose place its digest stands (D7). The digest
-/// opens nothing: what comes in as a token is always digested.
-pub fn redacted(bytes: &[u8], event: &UpstreamEvent) -> String {
-    let text = String::from_utf8_lossy(bytes).into_owned();
-    let UpstreamEvent::RegistrationEmailVerified(data) = event else {
-        return text;
-    };
-    let Ok(mut value) = serde_json::from_str::<serde_json::Value>(&text) else {
-        return text;
-    };
-    value["data"] = json!({ "token": links::digest(&data.token) });
-    value.to_string()
-}
-
 /// The entries of an `XREADGROUP` of one stream; `nil` when there were none.
 pub(super) fn of_reply(reply: &Value) -> Vec<Entry> {
     let streams = match reply {
@@ -131,12 +119,8 @@ pub(super) fn of_reply(reply: &Value) -> Vec<Entry> {
     streams.into_iter().flat_map(entries).collect()
 }
 
-/// The entries of an `XAUTOCLAIM`; those deleted meanwhile are left out by Redis.
-pub(super) fn of_claim(reply: &Value) -> Vec<Entry> {
-    items(reply).get(1).map(entries).unwrap_or_default()
-}
-
-fn entries(list: &Value) -> Vec<Entry> {
+/// The entries of an `XCLAIM` or of one stream of an `XREADGROUP`; those deleted meanwhile are left out by Redis.
+pub(super) fn entries(list: &Value) -> Vec<Entry> {
     items(list)
         .iter()
         .filter_map(|entry| {

@@ -32,6 +32,8 @@ pub struct MailContext {
     pub administrator_address: Vec<String>,
     /// The role granted. Needed by `access_approved`.
     pub role: Option<Role>,
+    /// When the DA decided. Needed by `decision_receipt`, which says of a decision without `role` that it was a denial.
+    pub decided_at: Option<DateTime<Utc>>,
     /// What the DA or the agent gave as the reason, if anything.
     pub reason: Option<String>,
     /// Why the registration is with an agent. Needed by `review_case` and `review_overdue`; `with_agent` words it when it

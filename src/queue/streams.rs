@@ -1,6 +1,8 @@
 //! Operations on streams of jobs. Each touches one key in a command or `MULTI`, and ends in bounded time for each chunk.
 
-use redis::streams::StreamRangeReply;
+use std::sync::LazyLock;
+
+use redis::{Script, Value};
 
 use super::{
     EntryId, Error, GROUP, JobRef, Redis,
@@ -53,17 +55,51 @@ pub async fn length(redis: &Redis, stream: &str) -> Result<u64, Error> {
     redis.query(redis::cmd("XLEN").arg(stream)).await
 }
 
-/// When the stream's first entry was added, in milliseconds since 1970 by the clock of Redis; `None` when it is empty. A job
-/// `queued` before that is in the stream no longer.
-pub async fn oldest_entry_ms(redis: &Redis, stream: &str) -> Result<Option<u64>, Error> {
-    let mut range = redis::cmd("XRANGE");
-    range.arg(stream).arg("-").arg("+").arg("COUNT").arg(1);
-    let first: StreamRangeReply = redis.query(&range).await?;
-    Ok(first
-        .ids
-        .first()
-        .and_then(|entry| entry.id.parse::<EntryId>().ok())
-        .map(|id| id.ms))
+/// What of a stream nobody has read yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unread {
+    /// The time now by the clock of Redis, which also numbers the entries, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// How many entries wait to be read.
+    pub number: u64,
+    /// When the first of them was added, by the same clock; `None` when none waits.
+    pub oldest_ms: Option<u64>,
+}
+
+/// Looks at one moment, so that what is read meanwhile does not spoil the picture.
+static UNREAD: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local time = redis.call('TIME')
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        if redis.call('EXISTS', KEYS[1]) == 0 then return {now, 0} end
+        local read, pending = '-', 0
+        for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+            local is = {}
+            for i = 1, #group, 2 do is[group[i]] = group[i + 1] end
+            if is['name'] == ARGV[1] then read, pending = '(' .. is['last-delivered-id'], is['pending'] end
+        end
+        local first = redis.call('XRANGE', KEYS[1], read, '+', 'COUNT', 1)[1]
+        if not first then return {now, 0} end
+        return {now, redis.call('XLEN', KEYS[1]) - pending, first[1]}
+        ",
+    )
+});
+
+/// The entries of the stream that wait to be read. Those that were read and not acknowledged are not among them, whoever has them
+/// and for how long.
+pub async fn unread(redis: &Redis, stream: &str) -> Result<Unread, Error> {
+    let mut script = UNREAD.key(stream);
+    let answer: Vec<Value> = redis.script(script.arg(GROUP)).await?;
+    let number = |at: usize| match answer.get(at) {
+        Some(Value::Int(number)) => u64::try_from(*number).unwrap_or_default(),
+        _ => 0,
+    };
+    Ok(Unread {
+        now_ms: number(0),
+        number: number(1),
+        oldest_ms: answer.get(2).and_then(entry::entry_id).map(|id| id.ms),
+    })
 }
 
 fn take_off(multi: &mut redis::Pipeline, stream: &str, entries: &[EntryId]) {

@@ -59,6 +59,9 @@ pub(super) async fn write(
 
 impl Batch<'_> {
     /// Locks are taken in one order by everybody: registrations, trees, jobs, inbox, each by its key.
+    ///
+    /// Jobs that a step's end cancels are the exception: nobody has named them, and finding them here would be done again when
+    /// they are written. Should one of them be settled at the same moment, PostgreSQL ends one of the two, which is tried again.
     async fn check(&mut self) -> Result<(), StoreError> {
         self.check_registrations().await?;
         self.check_trees().await?;

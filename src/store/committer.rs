@@ -6,15 +6,18 @@
 use std::{
     collections::{HashSet, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use futures::FutureExt as _;
 use sea_orm::{DatabaseConnection, DbBackend};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Store, batch,
+    Store, batch, bounded,
     error::StoreError,
     statements::Statements,
     transition::{Transition, Verdict},
@@ -27,11 +30,16 @@ const MAX_BATCH: usize = 64;
 const QUEUE: usize = 1024;
 
 /// Tries of a batch that other transactions stand in the way of.
-const CONFLICT_TRIES: u32 = 10;
+const CONFLICT_TRIES: usize = 10;
 
 /// Waits between tries while the database is away: from the first, doubling, to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Waits between tries of a batch that another transaction stands in the way of. They differ by chance: two that were in each
+/// other's way at once would be so again.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 type Answer = Result<Verdict, StoreError>;
 
@@ -85,7 +93,8 @@ impl Store {
     /// connection it finds out whether the commit had come through.
     ///
     /// # Errors
-    /// Only what trying again does not mend: the database refuses the transition, or the store is closed.
+    /// What waiting here does not mend: the database refuses the transition, or cannot do its work until somebody has
+    /// mended it.
     pub async fn commit(&self, transition: Transition) -> Result<Verdict, StoreError> {
         let transition = Arc::new(transition);
         let mut wait = FIRST_WAIT;
@@ -95,14 +104,15 @@ impl Store {
                 transition: Arc::clone(&transition),
                 answer,
             };
-            let closed = || StoreError::refused("the store is closed");
-            self.committers
-                .queue_of(&transition)
-                .send(submission)
-                .await
-                .map_err(|_| closed())?;
-            match verdict.await.map_err(|_| closed())? {
-                Err(error) if error.is_temporary() => {
+            // Committers go on as long as there is a store to ask them.
+            let sent = self.committers.queue_of(&transition).send(submission).await;
+            let unanswered = || StoreError::Unavailable("the commit was given up; the log has the reason".to_owned());
+            let answer = match sent {
+                Ok(()) => verdict.await.unwrap_or_else(|_| Err(unanswered())),
+                Err(_) => Err(unanswered()),
+            };
+            match answer {
+                Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => {
                     tracing::warn!(%error, "a commit waits for the database");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
@@ -138,7 +148,10 @@ impl Committer {
             }
             self.deferred.extend(received.drain(..));
             let batch = self.next_batch();
-            self.commit(batch).await;
+            // Whoever waits for an answer tries again; the next batch is not to suffer.
+            if AssertUnwindSafe(self.commit(batch)).catch_unwind().await.is_err() {
+                tracing::error!("a batch was given up: committing it panicked");
+            }
         }
     }
 
@@ -171,8 +184,8 @@ impl Committer {
         batch
     }
 
-    /// Commits a batch and answers everybody in it. A refusal is the fault of one of them: halves are tried until it is
-    /// found, so that it fails alone.
+    /// Commits a batch and answers everybody in it. A refusal, or a damaged row, concerns one of them: halves are tried until it
+    /// is found, so that it fails alone.
     async fn commit(&self, batch: Vec<Submission>) {
         let mut parts = vec![batch];
         while let Some(mut part) = parts.pop() {
@@ -183,7 +196,7 @@ impl Committer {
                         let _ = submission.answer.send(Ok(verdict));
                     }
                 }
-                Err(StoreError::Refused(message)) if part.len() > 1 => {
+                Err(StoreError::Refused(message) | StoreError::Fault(message)) if part.len() > 1 => {
                     tracing::debug!(
                         message,
                         size = part.len(),
@@ -204,12 +217,21 @@ impl Committer {
 
     async fn try_commit(&self, batch: &[Submission]) -> Result<Vec<Verdict>, StoreError> {
         let transitions: Vec<&Transition> = batch.iter().map(|submission| &*submission.transition).collect();
-        let mut tries = 1;
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_max_times(CONFLICT_TRIES - 1)
+            .with_jitter()
+            .build();
         loop {
-            match self.commit_once(&transitions).await {
-                Err(StoreError::Conflict(message)) if tries < CONFLICT_TRIES => {
-                    tracing::debug!(message, tries, "a batch is tried again");
-                    tries += 1;
+            // Should the commit have come through without an answer, the next try finds its token.
+            match bounded(self.commit_once(&transitions)).await {
+                Err(StoreError::Conflict(message)) => {
+                    let Some(pause) = pauses.next() else {
+                        return Err(StoreError::Conflict(message));
+                    };
+                    tracing::debug!(message, ?pause, "a batch is tried again");
+                    tokio::time::sleep(pause).await;
                 }
                 outcome => return outcome,
             }

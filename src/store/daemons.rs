@@ -1,11 +1,14 @@
 //! The daemons and their signs of life.
+//!
+//! Signs of life are written and judged by one clock, `Store::shared_now_ms`: those of two hosts may differ by more than the
+//! silence that counts as an end.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
-use super::{Store, entities::daemon, error::StoreError, milliseconds};
+use super::{Store, bounded, entities::daemon, error::StoreError, milliseconds, span_ms};
 
 /// A daemon as it announces itself.
 #[derive(Debug, Clone)]
@@ -31,7 +34,7 @@ impl Store {
             daemon.host.as_str().into(),
             i64::from(daemon.pid).into(),
             env!("CARGO_PKG_VERSION").into(),
-            milliseconds(now).into(),
+            self.shared_now_ms(now).await?.into(),
         ];
         self.execute(sql, values).await?;
         Ok(())
@@ -47,16 +50,16 @@ impl Store {
         Ok(())
     }
 
-    /// The ids of the daemons that have given a sign of life since `silent_since`.
+    /// The ids of the daemons that have given a sign of life within `dead_after`.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn live_daemons(&self, silent_since: DateTime<Utc>) -> Result<HashSet<String>, StoreError> {
-        let rows = daemon::Entity::find()
+    pub async fn live_daemons(&self, now: DateTime<Utc>, dead_after: Duration) -> Result<HashSet<String>, StoreError> {
+        let silent_since = self.shared_now_ms(now).await? - span_ms(dead_after);
+        let live = daemon::Entity::find()
             .filter(daemon::Column::StoppedMs.is_null())
-            .filter(daemon::Column::HeartbeatMs.gte(milliseconds(silent_since)))
-            .all(&self.reader)
-            .await?;
+            .filter(daemon::Column::HeartbeatMs.gte(silent_since));
+        let rows = bounded(live.all(&self.reader)).await?;
         Ok(rows.into_iter().map(|row| row.id).collect())
     }
 

@@ -11,9 +11,13 @@ pub enum StoreError {
     /// Another transaction was in the way (deadlock, serialization). Try again at once.
     #[error("another transaction was in the way: {0}")]
     Conflict(String),
-    /// The database refuses what it was given; trying again does not help.
+    /// The database refuses what it was given, for what is in it; trying again does not help.
     #[error("the database refused: {0}")]
     Refused(String),
+    /// Not what was given is at fault, but what is there: a table or a privilege is missing, data is damaged, or a row was
+    /// written by a release that this one does not know. Wait; once somebody has mended it, the same succeeds.
+    #[error("the database cannot do its work: {0}")]
+    Fault(String),
 }
 
 impl StoreError {
@@ -22,10 +26,17 @@ impl StoreError {
         Self::Refused(message.into())
     }
 
+    /// What was stored cannot be read.
+    pub fn unreadable(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
+        Self::Fault(format!(
+            "{what} cannot be read: {error}; was it written by a newer release?"
+        ))
+    }
+
     /// Whether the same may succeed later.
     pub const fn is_temporary(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Conflict(_) => true,
+            Self::Unavailable(_) | Self::Conflict(_) | Self::Fault(_) => true,
             Self::Refused(_) => false,
         }
     }
@@ -39,7 +50,7 @@ impl From<DbErr> for StoreError {
             DbErr::Conn(RuntimeErr::SqlxError(cause))
             | DbErr::Exec(RuntimeErr::SqlxError(cause))
             | DbErr::Query(RuntimeErr::SqlxError(cause)) => sort(cause, message),
-            _ => Self::Refused(message),
+            _ => Self::Fault(message),
         }
     }
 }
@@ -48,20 +59,38 @@ impl From<DbErr> for StoreError {
 /// and the write, and the next look tells by whom.
 const GUARDED: [&str; 3] = ["registrations_pkey", "timeline_pkey", "inbox_applied"];
 
-/// Whether this is SQLite's code for a lock held by others, or for trouble with the disk. Extended codes have more in
-/// their higher bytes.
-fn is_sqlite_outage(code: &str) -> bool {
-    const BUSY: u32 = 5;
-    const LOCKED: u32 = 6;
-    const READ_ONLY: u32 = 8;
-    const IO: u32 = 10;
-    const FULL: u32 = 13;
-    const CANNOT_OPEN: u32 = 14;
-    // The codes of PostgreSQL have five characters, and some of them are digits only.
-    code.len() < 5
-        && code
-            .parse::<u32>()
-            .is_ok_and(|code| [BUSY, LOCKED, READ_ONLY, IO, FULL, CANNOT_OPEN].contains(&(code & 0xff)))
+/// SQLite's codes for a lock held by others, and for trouble with the disk.
+const SQLITE_OUTAGE: [u32; 6] = [
+    5,  // BUSY
+    6,  // LOCKED
+    8,  // READONLY
+    10, // IOERR
+    13, // FULL
+    14, // CANTOPEN
+];
+
+/// SQLite's codes for what cannot be stored.
+const SQLITE_CONTENT: [u32; 3] = [
+    18, // TOOBIG
+    19, // CONSTRAINT
+    20, // MISMATCH
+];
+
+/// Classes of PostgreSQL: connection exceptions, insufficient resources, operator intervention (shutdown), system error.
+const POSTGRES_OUTAGE: [&str; 4] = ["08", "53", "57", "58"];
+
+/// Classes of PostgreSQL for what cannot be stored: data exceptions, broken constraints, and program limits, among them the
+/// largest row of an index.
+const POSTGRES_CONTENT: [&str; 3] = ["22", "23", "54"];
+
+/// Whether this is one of SQLite's `codes`; extended ones have more in their higher bytes. The codes of PostgreSQL have five
+/// characters, and some of them are digits only.
+fn is_sqlite(code: &str, codes: &[u32]) -> bool {
+    code.len() < 5 && code.parse::<u32>().is_ok_and(|code| codes.contains(&(code & 0xff)))
+}
+
+fn is_postgres(code: &str, classes: &[&str]) -> bool {
+    code.len() == 5 && classes.iter().any(|class| code.starts_with(class))
 }
 
 fn sort(error: &sqlx::Error, message: String) -> StoreError {
@@ -75,16 +104,14 @@ fn sort(error: &sqlx::Error, message: String) -> StoreError {
             }
             // PostgreSQL: read-only, as a server is that another one has taken over from.
             Some("25006") => StoreError::Unavailable(message),
-            Some(code) if is_sqlite_outage(code) => StoreError::Unavailable(message),
-            // PostgreSQL: connection exceptions, insufficient resources, operator intervention (shutdown), system error.
-            Some(code)
-                if ["08", "53", "57", "58"]
-                    .iter()
-                    .any(|class| code.len() == 5 && code.starts_with(class)) =>
-            {
+            Some(code) if is_sqlite(code, &SQLITE_OUTAGE) || is_postgres(code, &POSTGRES_OUTAGE) => {
                 StoreError::Unavailable(message)
             }
-            _ => StoreError::Refused(message),
+            // Only what is known to lie in what was given may be laid at its door.
+            Some(code) if is_sqlite(code, &SQLITE_CONTENT) || is_postgres(code, &POSTGRES_CONTENT) => {
+                StoreError::Refused(message)
+            }
+            _ => StoreError::Fault(message),
         },
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
@@ -92,6 +119,7 @@ fn sort(error: &sqlx::Error, message: String) -> StoreError {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => StoreError::Unavailable(message),
-        _ => StoreError::Refused(message),
+        sqlx::Error::Configuration(_) | sqlx::Error::Encode(_) => StoreError::Refused(message),
+        _ => StoreError::Fault(message),
     }
 }

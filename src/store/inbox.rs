@@ -40,7 +40,7 @@ pub struct NewRefused {
     pub kind: Option<String>,
     /// Its subject, if it could be read.
     pub subject: Option<String>,
-    /// The original bytes.
+    /// The original bytes, without the token of a link (D7).
     pub event: Vec<u8>,
     /// The reason's name.
     pub reason: &'static str,

@@ -3,16 +3,18 @@
 //! Jobs are taken by a `MATERIALIZED` select: PostgreSQL might run a plain subselect once a row, and lock more than the
 //! limit. The limit stands in the text: planned for an unknown one, PostgreSQL counts on a tenth of all that are due.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use enrolld_jobs::job::JobKind;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
 use uuid::Uuid;
 
 use super::{
-    Store,
+    Store, bounded,
     entities::job,
     error::StoreError,
-    milliseconds,
+    milliseconds, span_ms,
     sql::{for_update_skip_locked, indexed_by},
 };
 use crate::queue::JobRef;
@@ -36,7 +38,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn job(&self, id: Uuid) -> Result<Option<job::Model>, StoreError> {
-        Ok(job::Entity::find_by_id(id.to_string()).one(&self.reader).await?)
+        bounded(job::Entity::find_by_id(id.to_string()).one(&self.reader)).await
     }
 
     /// Jobs, newest first.
@@ -105,6 +107,32 @@ impl Store {
         references(&self.execute_returning(&sql, values).await?)
     }
 
+    /// How many jobs of `kind` are queued (since before `before`, where that is given), counted no further than `at_most`.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn count_queued(
+        &self,
+        kind: JobKind,
+        before: Option<DateTime<Utc>>,
+        at_most: u64,
+    ) -> Result<u64, StoreError> {
+        let sql = format!(
+            "SELECT COUNT(*) AS number FROM (SELECT 1 FROM jobs{} WHERE kind = $1 AND state = 'queued' \
+             AND queued_ms < $2 LIMIT $3) AS q",
+            indexed_by(self.backend(), "jobs_queued")
+        );
+        let values = [
+            kind.as_str().into(),
+            before.map_or(i64::MAX, milliseconds).into(),
+            i64::try_from(at_most).unwrap_or(i64::MAX).into(),
+        ];
+        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
+        let row = bounded(self.reader.query_one_raw(statement)).await?;
+        let number: i64 = row.map_or(Ok(0), |row| row.try_get("", "number"))?;
+        Ok(number.cast_unsigned())
+    }
+
     /// Begins another run of a job whose daemon is gone, and notes that it may have been the daemon's end. Returns how many times
     /// that has happened, and the new run; `None` when the job is in another run by now, or has ended.
     ///
@@ -123,28 +151,34 @@ impl Store {
         Ok(Some((row.try_get("", "crashes")?, JobRef { run_no, ..job })))
     }
 
-    /// Jobs that were running on daemons which are gone: at most `limit`, made due again. Their entries may be lost with
-    /// Redis, or be claimed as well; the next run number tells the two apart.
+    /// Jobs that were running for `dead_after` on daemons which have been silent for as long: at most `limit`, made due
+    /// again. Their entries may be lost with Redis, or be claimed as well; the next run number tells the two apart.
     ///
     /// # Errors
     /// When the database cannot be asked.
     pub async fn take_abandoned(
         &self,
-        silent_since: DateTime<Utc>,
         now: DateTime<Utc>,
+        dead_after: Duration,
         limit: u64,
     ) -> Result<u64, StoreError> {
         let sql = format!(
             "WITH taken AS MATERIALIZED (SELECT id FROM jobs{} WHERE state = 'running' AND started_ms < $2 \
              AND daemon_id NOT IN \
-             (SELECT d.id FROM daemons d WHERE d.stopped_ms IS NULL AND d.heartbeat_ms >= $2) \
+             (SELECT d.id FROM daemons d WHERE d.stopped_ms IS NULL AND d.heartbeat_ms >= $3) \
              LIMIT {limit}{}) \
              UPDATE jobs SET state = 'retrying', run_at_ms = $1, crashes = crashes + 1 \
              WHERE id IN (SELECT id FROM taken)",
             indexed_by(self.backend(), "jobs_running"),
             for_update_skip_locked(self.backend())
         );
-        let values = [milliseconds(now).into(), milliseconds(silent_since).into()];
+        // Moments of jobs are those of the daemons' clocks; only life is judged by the shared one.
+        let span = span_ms(dead_after);
+        let values = [
+            milliseconds(now).into(),
+            (milliseconds(now) - span).into(),
+            (self.shared_now_ms(now).await? - span).into(),
+        ];
         self.execute(&sql, values).await
     }
 }

@@ -1,10 +1,10 @@
-//! Leases: what only one daemon may do at a time.
+//! Leases: what only one daemon may do at a time. They run by one clock, `Store::shared_now_ms`.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, error::StoreError, milliseconds};
+use super::{Store, error::StoreError, span_ms};
 
 /// A lease held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +31,12 @@ impl Store {
                    ON CONFLICT (name) DO UPDATE SET holder = $2, expires_ms = $3, \
                    epoch = CASE WHEN leases.holder = $2 THEN leases.epoch ELSE leases.epoch + 1 END \
                    WHERE leases.holder = $2 OR leases.expires_ms < $4 RETURNING epoch";
+        let now = self.shared_now_ms(now).await?;
         let values = [
             name.into(),
             holder.into(),
-            milliseconds(now + valid_for).into(),
-            milliseconds(now).into(),
+            (now + span_ms(valid_for)).into(),
+            now.into(),
         ];
         let rows = self.execute_returning(sql, values).await?;
         rows.first()

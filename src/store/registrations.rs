@@ -8,7 +8,7 @@ use enrolld_jobs::{
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{
-    Store,
+    Store, bounded,
     entities::{registration, timeline},
     error::StoreError,
     moment,
@@ -31,7 +31,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked, or the row was written by a release that this one does not know.
     pub async fn registration(&self, id: &RegistrationId) -> Result<Option<Registration>, StoreError> {
-        let row = registration::Entity::find_by_id(id.as_str()).one(&self.reader).await?;
+        let row = bounded(registration::Entity::find_by_id(id.as_str()).one(&self.reader)).await?;
         row.as_ref().map(read).transpose()
     }
 
@@ -76,7 +76,7 @@ impl Store {
 
 fn read(row: &registration::Model) -> Result<Registration, StoreError> {
     serde_json::from_str(&row.data)
-        .map_err(|error| StoreError::refused(format!("registration {} cannot be read: {error}", row.id)))
+        .map_err(|error| StoreError::unreadable(format_args!("registration {}", row.id), error))
 }
 
 fn line(row: timeline::Model) -> TimelineLine {

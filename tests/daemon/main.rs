@@ -9,6 +9,7 @@ mod directory;
 mod harness;
 mod http;
 mod idle;
+mod intake_faults;
 mod joining;
 mod life;
 mod ordering;

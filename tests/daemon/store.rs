@@ -1,11 +1,13 @@
 //! The store alone, on both databases: what is written together, what keeps what out, and what an outage leaves.
 
+mod audit;
 mod batches;
 mod guards;
 mod intake;
 mod jobs;
 mod outages;
 mod plans;
+mod recovery;
 mod transitions;
 mod upkeep;
 
@@ -170,6 +172,17 @@ async fn count(store: &Store, rows_of: &str) -> i64 {
 async fn execute(store: &Store, sql: &str) {
     let done = store.writer().execute_unprepared(sql).await;
     done.expect("the statement is sound");
+}
+
+/// Makes leases and signs of life older by so much: on PostgreSQL they go by its clock, which no test turns.
+async fn pass(store: &Store, seconds: i64) {
+    let span = seconds * 1_000;
+    execute(store, &format!("UPDATE leases SET expires_ms = expires_ms - {span}")).await;
+    execute(
+        store,
+        &format!("UPDATE daemons SET heartbeat_ms = heartbeat_ms - {span}"),
+    )
+    .await;
 }
 
 async fn stored_job(store: &Store, id: Uuid) -> job::Model {

@@ -3,7 +3,8 @@
 use super::{
     Case, Change, Decided,
     applying::{back_to_correction, errors, note_applicant, note_site},
-    routing::{ask, note_routed, without_reachable_da},
+    review::count_as_site,
+    routing::{ask, without_reachable_da},
 };
 use crate::{
     cloud_event::DaDecision,
@@ -122,18 +123,20 @@ pub(super) fn overtaken<'a>(
     site: &SiteFacts,
     organization: &OrganizationId,
 ) -> Result<Box<Decided>, Box<Change<'a>>> {
-    let mut change = change.resting_on_tree();
+    let change = change.resting_on_tree();
     let administrators = site.administrators_of(organization);
     if administrators.is_empty() {
         return Err(Box::new(change));
     }
-    let chain = change.registration.site.as_ref().map_or(&[][..], |site| &site.chain);
-    if !chain.iter().any(|offered| offered.id == *organization) {
-        // An agent chose it, and its DAs do not cover the contract's site: they could not decide (D3).
-        note_routed(&mut change.registration, organization, site);
-    }
     let decided = match first_reachable(&administrators, &change.registration.account_id).cloned() {
         Some(da) => {
+            let chain = change.registration.site.as_ref().map_or(&[][..], |site| &site.chain);
+            let is_elsewhere = !chain.iter().any(|o| o.id == *organization);
+            let mut change = change;
+            if is_elsewhere {
+                // An agent chose it: there its DAs decide, as if the request had been routed to them.
+                count_as_site(&mut change.registration, organization, site);
+            }
             let rerouted = change.mail_about(&da.account_id, MailKind::Rerouted, Recipient::Applicant);
             ask(rerouted, da).decided()
         }

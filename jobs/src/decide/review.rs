@@ -4,7 +4,7 @@ use super::{
     Case, Decided, access,
     applying::{back_to_correction, errors, note_applicant},
     email,
-    routing::{ask, note_routed, to_review_with},
+    routing::{ask, to_review_with},
 };
 use crate::{
     cloud_event::ReviewDecision,
@@ -14,7 +14,7 @@ use crate::{
     event::Chosen,
     manual_review,
     refusal::{Reason, Refusal},
-    registration::{ReviewClock, ReviewReason, State},
+    registration::{Registration, ReviewClock, ReviewReason, Site, State},
     values::OrganizationId,
 };
 
@@ -97,8 +97,18 @@ fn routed(case: &Case<'_>, organization: &OrganizationId) -> Decided {
         return Decided::Refusal(refusal.with("organization_id", organization.as_str()));
     };
     let mut change = case.change().detail("decision", "route");
-    note_routed(&mut change.registration, organization, chosen);
+    count_as_site(&mut change.registration, organization, chosen);
     ask(change.detail("organization_id", organization.as_str()), da).decided()
+}
+
+/// From now on the organization that an agent chose counts as the site (D3, D20).
+pub(super) fn count_as_site(registration: &mut Registration, organization: &OrganizationId, chosen: &SiteFacts) {
+    registration.routed_to = Some(organization.clone());
+    registration.site = Some(Site {
+        organization_id: organization.clone(),
+        chain: chosen.chain.clone(),
+    });
+    registration.administrators.clone_from(&chosen.administrators);
 }
 
 /// The organization that the agent chose, with its DAs.

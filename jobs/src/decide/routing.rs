@@ -3,12 +3,12 @@
 use super::{Case, Change, Decided, applying::note_site, email};
 use crate::{
     da_routing::first_reachable,
-    directory::{Administrator, SiteFacts},
+    directory::Administrator,
     effect::{Effect, LinkPurpose, MailKind, Recipient},
     event::Present,
     job::JobKind,
     refusal::{Reason, Refusal},
-    registration::{Asked, Registration, ReviewClock, ReviewReason, Site, State},
+    registration::{Asked, ReviewClock, ReviewReason, State},
     values::OrganizationId,
 };
 
@@ -42,16 +42,6 @@ pub(super) fn confirmed(case: &Case<'_>, present: &Present) -> Decided {
         return without_reachable_da(change).decided();
     };
     ask(change, da).decided()
-}
-
-/// The request belongs to `organization` from now on, whatever the contract says: it counts as the site (D3, D10, D20).
-pub(super) fn note_routed(registration: &mut Registration, organization: &OrganizationId, facts: &SiteFacts) {
-    registration.routed_to = Some(organization.clone());
-    registration.site = Some(Site {
-        organization_id: organization.clone(),
-        chain: facts.chain.clone(),
-    });
-    registration.administrators.clone_from(&facts.administrators);
 }
 
 /// The first time that a DA is asked: the request to them (R31, R32), a notice to the others (R4).
@@ -126,6 +116,7 @@ pub(super) fn organization_selected(case: &Case<'_>, choice: Option<&Organizatio
     let mut change = case.change();
     let Some(organization) = choice else {
         change.registration.selected = None;
+        change.registration.assessed = false;
         return to_review(change, ReviewReason::NoneOfTheAbove).decided();
     };
     let chain = case.registration.site.as_ref().map_or(&[][..], |site| &site.chain);
@@ -134,6 +125,8 @@ pub(super) fn organization_selected(case: &Case<'_>, choice: Option<&Organizatio
         let refusal = Refusal::new(Reason::InvalidData, "organization_not_offered").with("offered", offered);
         return Decided::Refusal(refusal);
     }
+    // What an agent settled is their own choice (D9); another is assessed as any.
+    change.registration.assessed &= case.registration.selected.as_ref() == Some(organization);
     change.registration.selected = Some(organization.clone());
     let change = change.detail("organization_id", organization.as_str());
     if let State::AwaitingEmail { .. } = case.registration.state {

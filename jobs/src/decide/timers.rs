@@ -40,7 +40,7 @@ fn exact_timer(registration: &Registration, rules: &Rules) -> Option<(JobKind, D
             let asked_at = asked.last().map_or(registration.since, |asked| asked.at);
             Some((JobKind::DaResponseTimeout, asked_at + due.after()))
         }
-        State::InReview { clock, .. } => Some((JobKind::ManualReview, manual_review::next(clock, rules).at())),
+        State::InReview { clock, .. } => Some((JobKind::ManualReview, manual_review::next(clock, rules))),
         State::AwaitingInformation { asked_at, .. } => Some((JobKind::ManualReview, *asked_at + rules.answer_within)),
         State::Verifying
         | State::Routing
@@ -55,14 +55,15 @@ fn exact_timer(registration: &Registration, rules: &Rules) -> Option<(JobKind, D
 
 /// The applicant has done nothing (D12).
 pub(super) fn applicant_idle(case: &Case<'_>) -> Decided {
-    let elapsed = (case.now - case.registration.since).to_std().unwrap_or_default();
-    match applicant_idle::due(elapsed, case.registration.notices, case.rules) {
-        applicant_idle::Due::Reminder(_) => {
+    let idle_for = (case.now - case.registration.since).to_std().unwrap_or_default();
+    match applicant_idle::next(case.registration.notices, case.rules) {
+        // Past the end, if the daemon was down meanwhile, there is nothing left to be reminded of.
+        applicant_idle::Due::Reminder(_) if idle_for < case.rules.applicant_expiry => {
             let mut change = case.change();
             change.registration.notices += 1;
             change.mail(MailKind::IdleReminder, Recipient::Applicant).decided()
         }
-        applicant_idle::Due::Expiry(_) => expired(case),
+        applicant_idle::Due::Reminder(_) | applicant_idle::Due::Expiry(_) => expired(case),
     }
 }
 
@@ -78,8 +79,9 @@ pub(super) fn da_silent(case: &Case<'_>, asked: &[Asked], present: &Present) -> 
         return Decided::Ignored;
     };
     let elapsed = (case.now - last.at).to_std().unwrap_or_default();
-    match da_response_timeout::due(elapsed, case.registration.notices, case.rules) {
-        da_response_timeout::Due::Reminder(_) => {
+    match da_response_timeout::next(case.registration.notices, case.rules) {
+        // Past the time-out, if the daemon was down meanwhile, it is the next one's turn.
+        da_response_timeout::Due::Reminder(_) if elapsed < case.rules.da_timeout => {
             let mut change = case.change();
             change.registration.notices =
                 da_response_timeout::sent_by(elapsed, change.registration.notices, case.rules);
@@ -88,7 +90,9 @@ pub(super) fn da_silent(case: &Case<'_>, asked: &[Asked], present: &Present) -> 
                 .mail_about(&da, MailKind::AccessRequestReminder, Recipient::Account(da.clone()))
                 .decided()
         }
-        da_response_timeout::Due::Timeout(_) => moved_on(case.change(), asked, present),
+        da_response_timeout::Due::Reminder(_) | da_response_timeout::Due::Timeout(_) => {
+            moved_on(case.change(), asked, present)
+        }
     }
 }
 
@@ -131,17 +135,20 @@ fn moved_on(mut change: Change<'_>, asked: &[Asked], present: &Present) -> Decid
 
 /// The agent has not decided (R64, D10).
 pub(super) fn agent_silent(case: &Case<'_>, reason: ReviewReason, clock: &ReviewClock) -> Decided {
+    let due = manual_review::due_by(clock, case.now, case.rules);
     let mut change = case.change();
+    if clock.notices < manual_review::UPDATE {
+        change = change.mail(MailKind::ReviewUpdate, Recipient::Applicant);
+    }
+    if due > clock.notices.max(manual_review::UPDATE) {
+        change = change.mail(MailKind::ReviewOverdue, Recipient::Supervisor);
+    }
     change.registration.state = State::InReview {
         reason,
         clock: ReviewClock {
-            notices: clock.notices + 1,
+            notices: due.max(clock.notices),
             ..*clock
         },
     };
-    match manual_review::next(clock, case.rules) {
-        manual_review::Due::Update(_) => change.mail(MailKind::ReviewUpdate, Recipient::Applicant),
-        manual_review::Due::Escalation(_) => change.mail(MailKind::ReviewOverdue, Recipient::Supervisor),
-    }
-    .decided()
+    change.decided()
 }

@@ -1,6 +1,7 @@
 //! Which jobs are taken, by whom, and when.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use enrolld::queue::JobRef;
 use enrolld::store::daemons::Daemon;
@@ -18,6 +19,8 @@ crate::support::for_each_database!(
     jobs_of_silent_and_stopped_daemons_are_made_due,
     jobs_are_listed,
 );
+
+const DEAD_AFTER: Duration = Duration::from_secs(22);
 
 async fn due_jobs_are_taken_once_by_two_daemons(database: Database) {
     let (server, store) = open(database).await;
@@ -119,6 +122,12 @@ async fn jobs_queued_for_long_are_taken_once(database: Database) {
         take(JobKind::Notification, 40).await,
         expected(&other_kind, JobKind::Notification)
     );
+    let count = async |before: Option<i64>, at_most| {
+        let counted = store.count_queued(JobKind::Verification, before.map(at), at_most).await;
+        counted.expect("the database answers")
+    };
+    assert_eq!((count(None, 10).await, count(None, 1).await), (2, 1));
+    assert_eq!((count(Some(50), 10).await, count(Some(51), 10).await), (1, 2));
     assert_eq!(take(JobKind::Verification, 200).await.len(), 2, "30 s later again");
     assert_eq!(stored_job(&store, old.id).await.run_no, 1);
 }
@@ -160,15 +169,23 @@ async fn jobs_of_silent_and_stopped_daemons_are_made_due(database: Database) {
         host: "here".to_owned(),
         pid: 1,
     };
-    for (id, heartbeat) in [("silent", 10), ("live", 100), ("stopped", 100)] {
+    for id in ["silent", "live", "stopped"] {
         store.heartbeat(&daemon(id), at(0)).await.expect("the database answers");
+    }
+    pass(&store, 90).await;
+    // A clock that is wrong is no reason to be taken for dead, or for alive.
+    let wrong = if database == Database::Postgres { -3_600 } else { 102 };
+    for id in ["live", "stopped"] {
         store
-            .heartbeat(&daemon(id), at(heartbeat))
+            .heartbeat(&daemon(id), at(wrong))
             .await
             .expect("the database answers");
     }
     store.stopped("stopped", at(101)).await.expect("the database answers");
-    let live = store.live_daemons(at(80)).await.expect("the database answers");
+    let live = store
+        .live_daemons(at(102), DEAD_AFTER)
+        .await
+        .expect("the database answers");
     assert_eq!(live, HashSet::from(["live".to_owned()]));
     assert_eq!(store.daemons().await.expect("the database answers").len(), 3);
 
@@ -207,21 +224,21 @@ async fn jobs_of_silent_and_stopped_daemons_are_made_due(database: Database) {
     }
     assert_eq!(
         store
-            .take_abandoned(at(80), at(102), 2)
+            .take_abandoned(at(102), DEAD_AFTER, 2)
             .await
             .expect("the database answers"),
         2
     );
     assert_eq!(
         store
-            .take_abandoned(at(80), at(102), 10)
+            .take_abandoned(at(102), DEAD_AFTER, 10)
             .await
             .expect("the database answers"),
         1
     );
     assert_eq!(
         store
-            .take_abandoned(at(80), at(102), 10)
+            .take_abandoned(at(102), DEAD_AFTER, 10)
             .await
             .expect("the database answers"),
         0

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use enrolld::store::transition::{Transition, Verdict};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::*;
@@ -86,4 +88,54 @@ async fn commits_go_on_after_postgres_was_killed_and_none_is_lost_or_doubled() {
     }
     let sum = format!("(SELECT SUM(version) AS sum FROM registrations) AS s WHERE s.sum = {total}");
     assert_eq!(count(&fresh, &sum).await, 1);
+}
+
+/// Passes connections on to PostgreSQL. Those of before the moment that it is told to forget stay open, and nothing comes through
+/// any more: as when a host has lost its power, and another one has its address.
+async fn pass_on(listener: TcpListener, address: String, forget: watch::Receiver<()>) {
+    loop {
+        let (mut near, _) = listener.accept().await.expect("a listener accepts");
+        let mut far = TcpStream::connect(&address).await.expect("PostgreSQL listens");
+        let mut forget = forget.clone();
+        forget.mark_unchanged();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = copy_bidirectional(&mut near, &mut far) => {}
+                _ = forget.changed() => {
+                    drop(far);
+                    std::future::pending::<()>().await;
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_vanishes_without_a_word_is_not_waited_for() {
+    let (server, direct) = open(Database::Postgres).await;
+    let url = server.url();
+    let address = url.split(['@', '/']).nth(3).expect("the address is in the URL");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let near = listener.local_addr().expect("it is bound").to_string();
+    let (forget, forgotten) = watch::channel(());
+    let passing = tokio::spawn(pass_on(listener, address.to_owned(), forgotten));
+    let store = Store::open(&url.replace(address, &near), CONNECTIONS)
+        .await
+        .expect("the database takes connections");
+    applied(&store, version("reg-1", 1)).await;
+
+    // Its connection is back in the pool, and will be the next one's.
+    while store.writer().get_postgres_connection_pool().num_idle() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    forget.send_replace(());
+    // One waits for an answer that does not come; the next ones find out sooner.
+    let both = async { tokio::join!(store.commit(version("reg-1", 2)), store.commit(version("reg-2", 1))) };
+    let answers = tokio::time::timeout(Duration::from_secs(90), both).await;
+    assert_eq!(
+        answers.expect("not in time"),
+        (Ok(Verdict::Applied), Ok(Verdict::Applied))
+    );
+    assert_eq!(count(&direct, "timeline").await, 3);
+    passing.abort();
 }

@@ -58,9 +58,15 @@ async fn everything_hot(store: &Store, round: i64) {
                 .take_queued_before(*kind, early, now, 100)
                 .await
                 .expect("the database answers");
+            for before in [Some(early), None] {
+                store
+                    .count_queued(*kind, before, 100)
+                    .await
+                    .expect("the database answers");
+            }
         }
         store
-            .take_abandoned(early, now, 100)
+            .take_abandoned(now, Duration::from_secs(10), 100)
             .await
             .expect("the database answers");
         assert_eq!(store.waiting_events(0, 100).await.expect("the database answers"), []);

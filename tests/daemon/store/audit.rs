@@ -1,0 +1,125 @@
+//! The audit: what is queued and lost is added again, and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use enrolld::dispatcher::Dispatcher;
+use enrolld::environment::Environment;
+use enrolld::queue::{self, JobRef, Redis, stream_name};
+use enrolld_jobs::job::JobKind;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::support::child::PATIENCE;
+use crate::support::redis::RedisServer;
+
+crate::support::for_each_database!(
+    a_stuck_entry_hides_no_lost_job,
+    a_stream_gets_no_more_entries_than_there_are_jobs,
+);
+
+/// Far from the clock of Redis, as no two clocks agree.
+#[derive(Debug)]
+pub(super) struct Clock;
+
+impl Environment for Clock {
+    fn now(&self) -> DateTime<Utc> {
+        at(1_000)
+    }
+
+    fn random(&self) -> [u8; 32] {
+        [7; 32]
+    }
+}
+
+/// Jobs of a kind, queued long ago.
+async fn queued(store: &Store, registration: &str, kind: &'static str, number: usize) -> Vec<JobRef> {
+    let job = || NewJob {
+        kind,
+        ..new_job(registration, 1)
+    };
+    let jobs: Vec<_> = std::iter::repeat_with(job).take(number).collect();
+    let references = jobs.iter().map(|job| JobRef { id: job.id, run_no: 1 }).collect();
+    let write = Transition {
+        jobs,
+        ..version(registration, 1)
+    };
+    applied(store, write).await;
+    references
+}
+
+/// Audits until the last stream has its lost job back: those of the other kinds have been looked at then.
+async fn audit(store: &Store, redis: &Redis) {
+    let last = JobKind::ALL.last().expect("there are kinds").as_str();
+    queued(store, "reg-last", last, 1).await;
+    let stop = CancellationToken::new();
+    let dispatcher = Arc::new(Dispatcher {
+        store: store.clone(),
+        redis: redis.clone(),
+        prefix: "t".to_owned(),
+        environment: Arc::new(Clock),
+        poll: Duration::from_secs(1),
+    });
+    let auditing = tokio::spawn(dispatcher.audit(stop.clone()));
+    wait_length(redis, &stream_name("t", last), 1).await;
+    stop.cancel();
+    auditing.await.expect("the audit does not panic");
+}
+
+pub(super) async fn wait_length(redis: &Redis, stream: &str, length: u64) {
+    let wait = async {
+        while queue::length(redis, stream).await.expect("Redis answers") != length {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("not in time");
+}
+
+/// Adds an entry (under an id, or `*`), makes the group if need be, and reads all that nobody has read as `consumer`.
+pub(super) async fn read_as(redis: &Redis, stream: &str, id: &str, job: JobRef, consumer: &str) {
+    let mut multi = redis::pipe();
+    let run_no = job.run_no.to_string();
+    let fields = ["job", &job.id.to_string(), "run", &run_no];
+    // At one moment, so that no reader comes between.
+    multi.atomic();
+    multi.cmd("XADD").arg(stream).arg(id).arg(&fields[..]).ignore();
+    multi.cmd("XREADGROUP").arg("GROUP").arg(queue::GROUP).arg(consumer);
+    multi.arg("STREAMS").arg(stream).arg(">").ignore();
+    let mut create = redis::cmd("XGROUP");
+    create
+        .arg("CREATE")
+        .arg(stream)
+        .arg(queue::GROUP)
+        .arg("0")
+        .arg("MKSTREAM");
+    let _ = redis.query::<()>(&create).await;
+    redis.pipeline::<()>(&multi).await.expect("Redis answers");
+}
+
+async fn a_stuck_entry_hides_no_lost_job(database: Database) {
+    let (_server, store) = open(database).await;
+    let server = RedisServer::start();
+    let redis = Redis::open(&server.url()).expect("a good address");
+    let stream = stream_name("t", "verification");
+    queued(&store, "reg-1", "verification", 3).await;
+    let stuck = JobRef {
+        id: new_id(),
+        run_no: 1,
+    };
+    read_as(&redis, &stream, "1000-0", stuck, "living").await;
+    audit(&store, &redis).await;
+    assert_eq!(queue::length(&redis, &stream).await.expect("Redis answers"), 4);
+}
+
+async fn a_stream_gets_no_more_entries_than_there_are_jobs(database: Database) {
+    let (_server, store) = open(database).await;
+    let server = RedisServer::start();
+    let redis = Redis::open(&server.url()).expect("a good address");
+    let stream = stream_name("t", "verification");
+    let jobs = queued(&store, "reg-1", "verification", 600).await;
+    // Redis was away for long: the entries are much younger than their jobs.
+    let entries: Vec<_> = jobs.iter().map(|job| (stream.clone(), *job)).collect();
+    queue::push(&redis, &entries).await.expect("Redis answers");
+    audit(&store, &redis).await;
+    assert_eq!(queue::length(&redis, &stream).await.expect("Redis answers"), 600);
+}

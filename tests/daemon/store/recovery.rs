@@ -1,0 +1,98 @@
+//! Entries that nobody is working on, of a daemon that lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use enrolld::directory::EmbeddedDirectory;
+use enrolld::dispatcher::Dispatch;
+use enrolld::executor::{Executor, Parts, PublicUrl};
+use enrolld::links::LinkKeys;
+use enrolld::mail::{Mailer, Portal};
+use enrolld::queue::{self, JobRef, Redis, stream_name};
+use enrolld::recovery::Recovery;
+use enrolld::settings::Settings;
+use enrolld::store::daemons::Daemon;
+use enrolld_jobs::rules::Rules;
+use tokio_util::sync::CancellationToken;
+
+use super::audit::{Clock, read_as, wait_length};
+use super::*;
+use crate::support::redis::RedisServer;
+
+crate::support::for_each_database!(entries_of_nobody_are_taken_over_by_a_daemon_that_lives);
+
+const ME: &str = "me";
+
+fn executor(store: &Store) -> Executor {
+    let settings = Settings::parse(None, std::iter::empty()).expect("the defaults are sound");
+    let (dispatch, _) = Dispatch::channel();
+    Executor::new(Parts {
+        store: store.clone(),
+        directory: EmbeddedDirectory::new(store.reader().clone()),
+        mailer: Mailer::new(&settings.mail).expect("mail goes to files"),
+        environment: Arc::new(Clock),
+        rules: Rules::default(),
+        link_keys: LinkKeys::new(vec!["0123456789abcdef0123456789abcdef".to_owned().into()]).expect("one key"),
+        public_url: PublicUrl::new("https://portal.example"),
+        portal: Portal::from(&settings.portal),
+        agents: None,
+        supervisor: None,
+        dispatch,
+        committed: Arc::default(),
+        daemon_id: ME.to_owned(),
+        workers: settings.workers,
+    })
+}
+
+async fn entries_of_nobody_are_taken_over_by_a_daemon_that_lives(database: Database) {
+    let (_server, store) = open(database).await;
+    let server = RedisServer::start();
+    let redis = Redis::open(&server.url()).expect("a good address");
+    let stream = stream_name("t", "verification");
+    let daemon = |id: &str| Daemon {
+        id: id.to_owned(),
+        host: "here".to_owned(),
+        pid: 1,
+    };
+    for id in [ME, "other"] {
+        store
+            .heartbeat(&daemon(id), at(1_000))
+            .await
+            .expect("the database answers");
+    }
+    let job = new_job("reg-1", 1);
+    let write = Transition {
+        jobs: vec![job.clone()],
+        ..Transition::default()
+    };
+    applied(&store, write).await;
+    let reference = |id| JobRef { id, run_no: 1 };
+    // One whose claim was not answered, one whose handler has panicked here; and one that another daemon is at work on.
+    read_as(&redis, &stream, "*", reference(job.id), "me:recovery").await;
+    read_as(&redis, &stream, "*", reference(new_id()), ME).await;
+    read_as(&redis, &stream, "*", reference(new_id()), "other").await;
+    redis.ping().await.expect("Redis answers");
+    let recovery = |id: &str| {
+        Arc::new(Recovery {
+            store: store.clone(),
+            redis: redis.clone(),
+            prefix: "t".to_owned(),
+            environment: Arc::new(Clock),
+            daemon: daemon(id),
+            every: Duration::from_millis(20),
+            dead_after: Duration::from_secs(2),
+            stuck_after: Duration::from_millis(300),
+        })
+    };
+    // The other one gives signs of life all the time.
+    let stop = CancellationToken::new();
+    let beating = tokio::spawn(recovery("other").beat(stop.clone()));
+    let recovering = tokio::spawn(recovery(ME).take_over(executor(&store), stop.clone()));
+    wait_length(&redis, &stream, 1).await;
+    stop.cancel();
+    beating.await.expect("no panic");
+    recovering.await.expect("no panic");
+    let left = queue::pending_consumers(&redis, &stream).await.expect("Redis answers");
+    assert_eq!(left, [("other".to_owned(), 1)]);
+    assert_ne!(stored_job(&store, job.id).await.state, "queued");
+}
