@@ -22,6 +22,15 @@ impl Due {
     }
 }
 
+/// What is due `elapsed` after the wait began, which may be later than was meant: no reminder once the time is up.
+pub fn due(elapsed: Duration, sent: u32, rules: &Rules) -> Due {
+    if elapsed < rules.applicant_expiry {
+        next(sent, rules)
+    } else {
+        Due::Expiry(rules.applicant_expiry)
+    }
+}
+
 /// What is due after `sent` reminders. A reminder that is not before the expiry does not fire.
 pub fn next(sent: u32, rules: &Rules) -> Due {
     if sent == 0 && rules.applicant_reminder < rules.applicant_expiry {

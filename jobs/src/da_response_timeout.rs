@@ -22,6 +22,15 @@ impl Due {
     }
 }
 
+/// What is due `elapsed` after the asking, which may be later than was meant: no reminder once the time is up (D1).
+pub fn due(elapsed: Duration, sent: u32, rules: &Rules) -> Due {
+    if elapsed < rules.da_timeout {
+        next(sent, rules)
+    } else {
+        Due::Timeout(rules.da_timeout)
+    }
+}
+
 /// What is due after `sent` reminders. A reminder that is not before the time-out does not fire (D1).
 pub fn next(sent: u32, rules: &Rules) -> Due {
     let sent = usize::try_from(sent).unwrap_or(usize::MAX);

@@ -55,10 +55,9 @@ fn exact_timer(registration: &Registration, rules: &Rules) -> Option<(JobKind, D
 
 /// The applicant has done nothing (D12).
 pub(super) fn applicant_idle(case: &Case<'_>) -> Decided {
-    let idle_for = (case.now - case.registration.since).to_std().unwrap_or_default();
-    match applicant_idle::next(case.registration.notices, case.rules) {
-        // Past the end, if the daemon was down meanwhile, there is nothing left to be reminded of.
-        applicant_idle::Due::Reminder(_) if idle_for < case.rules.applicant_expiry => {
+    let elapsed = (case.now - case.registration.since).to_std().unwrap_or_default();
+    match applicant_idle::due(elapsed, case.registration.notices, case.rules) {
+        applicant_idle::Due::Reminder(_) => {
             let mut change = case.change();
             change.registration.notices += 1;
             change.mail(MailKind::IdleReminder, Recipient::Applicant).decided()
@@ -79,9 +78,8 @@ pub(super) fn da_silent(case: &Case<'_>, asked: &[Asked], present: &Present) -> 
         return Decided::Ignored;
     };
     let elapsed = (case.now - last.at).to_std().unwrap_or_default();
-    match da_response_timeout::next(case.registration.notices, case.rules) {
-        // Past the time-out, if the daemon was down meanwhile, it is the next one's turn.
-        da_response_timeout::Due::Reminder(_) if elapsed < case.rules.da_timeout => {
+    match da_response_timeout::due(elapsed, case.registration.notices, case.rules) {
+        da_response_timeout::Due::Reminder(_) => {
             let mut change = case.change();
             change.registration.notices =
                 da_response_timeout::sent_by(elapsed, change.registration.notices, case.rules);
