@@ -125,6 +125,11 @@ impl Daemon {
             public_url: PublicUrl::new(settings.http.public_url.as_str()),
             portal: Portal::from(&settings.portal),
             agents: settings.review.mailbox.clone(),
+            supervisor: settings
+                .review
+                .supervisor
+                .clone()
+                .or_else(|| settings.ops.mailbox.clone()),
             dispatch,
             committed: Arc::clone(&committed),
             daemon_id: identity.id.clone(),

@@ -1,6 +1,7 @@
 //! The shell around [`decide`](mod@enrolld_jobs::decide): loads the registration, gathers the facts that the decision asks for, and
 //! commits what was decided. Upstream events, jobs and link pages all come through [`Executor::apply`].
 
+mod entitlement;
 pub mod facts;
 mod letters;
 mod run;
@@ -12,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     decide::{Decided, decide, submit},
-    event::{Event, Facts},
+    event::{Chosen, Event, Facts},
     ports::Unavailable,
     refusal::Refusal,
     registration::Registration,
@@ -21,11 +22,13 @@ use enrolld_jobs::{
 };
 use lettre::message::Mailbox;
 
+pub use entitlement::DecidedByDa;
+
 use crate::{
     directory::EmbeddedDirectory,
     dispatcher::Dispatch,
     environment::Environment,
-    links::{LinkKeys, PURPOSE_EMAIL},
+    links::LinkKeys,
     mail::{Mailer, Portal},
     settings::WorkersSettings,
     store::{
@@ -67,6 +70,8 @@ pub struct Parts {
     pub portal: Portal,
     /// The agents' mailbox.
     pub agents: Option<Mailbox>,
+    /// The supervisor's mailbox, or that of ops (D10).
+    pub supervisor: Option<Mailbox>,
     /// Takes jobs to their streams.
     pub dispatch: Dispatch,
     /// Told after each commit, so that notices go out at once.
@@ -90,6 +95,11 @@ impl PublicUrl {
     /// The page that a verification link opens.
     pub fn verify(&self, token: &str) -> String {
         format!("{}/verify/{token}", self.0)
+    }
+
+    /// The page on which a DA decides.
+    pub fn decide(&self, token: &str) -> String {
+        format!("{}/decide/{token}", self.0)
     }
 }
 
@@ -157,13 +167,13 @@ impl Executor {
         self.0.environment.now()
     }
 
-    /// The verification link whose token has this digest (D7). None is found whose key is configured no more.
+    /// The link for `purpose` whose token has this digest (D7). None is found whose key is configured no more.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn link_of(&self, token_digest: &str) -> Result<Option<link::Model>, StoreError> {
+    pub async fn link_of(&self, purpose: &str, token_digest: &str) -> Result<Option<link::Model>, StoreError> {
         let row = self.0.store.link_by_digest(token_digest).await?;
-        Ok(row.filter(|row| row.purpose == PURPOSE_EMAIL && self.0.link_keys.know(row)))
+        Ok(row.filter(|row| row.purpose == purpose && self.0.link_keys.know(row)))
     }
 
     /// Has refused events announced at once.
@@ -185,7 +195,9 @@ impl Executor {
                 Decided::Decision(decision) => decision,
                 Decided::Refusal(refusal) => return Ok(Applied::Refused(refusal)),
                 Decided::Ignored => return Ok(Applied::Ignored),
-                Decided::NeedsPresentFacts => unreachable!("`decided` gathers the facts"),
+                Decided::NeedsPresentFacts | Decided::NeedsOrganization(_) => {
+                    unreachable!("`decided` gathers the facts")
+                }
             };
             let transition = self.0.transition(&decision, tree, cause, now);
             let queued = Dispatch::references(&transition.jobs);
@@ -209,7 +221,7 @@ impl Executor {
         Err(Trouble::Contention(id.clone()))
     }
 
-    /// Decides, gathering the present facts when the decision asks for them.
+    /// Decides, gathering the facts that the decision asks for.
     async fn decided(
         &self,
         id: &RegistrationId,
@@ -220,24 +232,39 @@ impl Executor {
         let Some(registration) = stored else {
             return Ok((submit(id, event, now), None));
         };
-        let rules = &self.0.rules;
-        match decide(registration, event, &Facts::default(), now, rules) {
-            Decided::NeedsPresentFacts => {
-                let gathering = facts::gather(&self.0.store, &self.0.directory, registration);
-                let gathered = tokio::time::timeout(GATHER_WITHIN, gathering)
-                    .await
-                    .map_err(|_| Unavailable {
-                        service: "directory",
-                        message: format!("it did not answer within {GATHER_WITHIN:?}"),
-                    })??;
-                let facts = Facts {
-                    present: Some(gathered.present),
-                };
-                Ok((decide(registration, event, &facts, now, rules), gathered.tree))
+        let parts = &self.0;
+        let mut facts = Facts::default();
+        let mut tree = None;
+        // Each kind of facts is asked for at most once.
+        loop {
+            match decide(registration, event, &facts, now, &parts.rules) {
+                Decided::NeedsPresentFacts if facts.present.is_none() => {
+                    let gathering = facts::gather(&parts.store, &parts.directory, registration, now);
+                    let gathered = in_time(gathering).await?;
+                    facts.present = Some(gathered.present);
+                    tree = tree.or(gathered.tree);
+                }
+                Decided::NeedsOrganization(organization) if facts.chosen.is_none() => {
+                    let gathering = facts::gather_chosen(&parts.store, &parts.directory, &organization);
+                    let (chosen, of) = in_time(gathering).await?;
+                    facts.chosen = Some(chosen.map_or(Chosen::Unknown, Chosen::Site));
+                    // What an agent chooses is what the decision rests on, wherever the contract belongs.
+                    tree = of;
+                }
+                decided => return Ok((decided, tree)),
             }
-            decided => Ok((decided, None)),
         }
     }
+}
+
+/// Gathering that takes too long counts as an outage of the directory.
+async fn in_time<T>(gathering: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    tokio::time::timeout(GATHER_WITHIN, gathering)
+        .await
+        .map_err(|_| Unavailable {
+            service: "directory",
+            message: format!("it did not answer within {GATHER_WITHIN:?}"),
+        })?
 }
 
 /// Ends a transition that only settles a job: nothing happened to its registration.

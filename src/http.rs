@@ -5,9 +5,11 @@
 //! - A link's token is a credential: logs show the template of a path (`/verify/{token}`), never the path.
 //! - Everything is bounded: connections, their age, headers, bodies, and the time for a request.
 
+mod decide;
 mod events;
 mod guard;
 mod health;
+mod link_page;
 mod observe;
 mod pages;
 mod problem;
@@ -22,6 +24,7 @@ use std::{
 
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     http::StatusCode,
     middleware,
     routing::{get, post},
@@ -109,6 +112,12 @@ pub fn routers(
 fn link_pages() -> Router<Arc<Parts>> {
     Router::new()
         .route("/verify/{token}", get(verify::show).post(verify::confirm))
+        .route(
+            "/decide/{token}",
+            get(decide::show)
+                .post(decide::decide)
+                .layer(DefaultBodyLimit::max(decide::MAX_FORM_BYTES)),
+        )
         .route("/assets/page.css", get(pages::style_sheet))
 }
 

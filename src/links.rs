@@ -14,6 +14,8 @@ use crate::store::entities::link;
 
 /// What a link is for; part of what its token is derived from.
 pub const PURPOSE_EMAIL: &str = "email_verification";
+/// What a link is for with which a DA decides.
+pub const PURPOSE_DECISION: &str = "da_decision";
 
 /// The keys under which tokens are derived: the first signs, the others keep earlier links working.
 #[derive(Debug, Clone)]
@@ -127,7 +129,8 @@ mod tests {
             nonce: issued.nonce,
             key_id: issued.key_id,
             token_digest: issued.token_digest,
-            valid_until_ms: 0,
+            account_id: None,
+            valid_until_ms: None,
             created_ms: 0,
         }
     }

@@ -8,7 +8,9 @@ mod smtp;
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
-use enrolld::mail::{Addressee, Letter, Link, MailContext, Mailer, Person, Place, Portal, SendError, render};
+use enrolld::mail::{
+    Addressee, DecideLink, Letter, Link, MailContext, Mailer, Person, Place, Portal, SendError, render,
+};
 use enrolld_jobs::{
     effect::MailKind,
     registration::ReviewReason,
@@ -39,8 +41,10 @@ fn context(kind: MailKind, locale: Locale) -> MailContext {
     MailContext {
         registration_id: "reg-1".to_owned(),
         recipient_name: match kind {
-            MailKind::ReviewCase => None,
-            MailKind::AccessRequest => Some("Bea Boss".to_owned()),
+            MailKind::ReviewCase | MailKind::ReviewOverdue => None,
+            MailKind::AccessRequest | MailKind::AccessRequestReminder | MailKind::DecisionReceipt => {
+                Some("Bea Boss".to_owned())
+            }
             MailKind::AccessRequestNotice => Some("Otto Other".to_owned()),
             _ => Some("SNTC Newbie".to_owned()),
         },
@@ -61,8 +65,10 @@ fn context(kind: MailKind, locale: Locale) -> MailContext {
         }),
         administrator_address: vec!["1 MAIN ST".to_owned(), "SAN JOSE CA".to_owned()],
         role: Some(Role::CustomerUser),
+        decided_at: Some(at(10)),
         reason: Some("Not with our company any more".to_owned()),
         review_reason: Some(ReviewReason::NoReachableDa),
+        question: Some("Which of the two sites do you look after?".to_owned()),
         problems: vec![problem.to_owned()],
         link: Some(Link {
             url: "https://portal.example/verify/Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6".to_owned(),
@@ -71,6 +77,8 @@ fn context(kind: MailKind, locale: Locale) -> MailContext {
         decide_link: None,
         waiting_since: Some(at(9)),
         decide_by: Some(at(9) + TimeDelta::days(3)),
+        answer_by: Some(at(9) + TimeDelta::days(7)),
+        expires_on: Some(at(9) + TimeDelta::days(30)),
         portal: Portal {
             name: "Smart Net Total Care".to_owned(),
             url: "https://portal.example/".to_owned(),
@@ -126,15 +134,54 @@ async fn every_mail_in_every_language() {
 }
 
 #[test]
-fn a_direct_link_comes_first_in_the_access_request() {
+fn a_direct_link_comes_first_in_the_access_request_and_its_reminder() {
+    for kind in [MailKind::AccessRequest, MailKind::AccessRequestReminder] {
+        for locale in LOCALES {
+            let mut context = context(kind, locale);
+            context.decide_link = Some(DecideLink {
+                url: "https://portal.example/decide/cXV4".to_owned(),
+            });
+            let mail = render(kind, locale, &context).unwrap();
+            insta::assert_snapshot!(format!("{}_with_link.{}", kind.as_str(), locale.as_str()), mail.text);
+        }
+    }
+}
+
+#[test]
+fn without_problems_the_idle_reminder_tells_the_steps_that_may_be_missing() {
     for locale in LOCALES {
-        let mut context = context(MailKind::AccessRequest, locale);
-        context.decide_link = Some(Link {
-            url: "https://portal.example/decide/cXV4".to_owned(),
-            valid_until: at(9),
-        });
-        let mail = render(MailKind::AccessRequest, locale, &context).unwrap();
-        insta::assert_snapshot!(format!("access_request_with_link.{}", locale.as_str()), mail.text);
+        let mut context = context(MailKind::IdleReminder, locale);
+        context.problems.clear();
+        let mail = render(MailKind::IdleReminder, locale, &context).unwrap();
+        insta::assert_snapshot!(format!("idle_reminder_without_problems.{}", locale.as_str()), mail.text);
+    }
+}
+
+#[test]
+fn a_receipt_of_a_denial_has_the_reason_if_one_was_given() {
+    for locale in LOCALES {
+        let mut context = context(MailKind::DecisionReceipt, locale);
+        context.role = None;
+        let mail = render(MailKind::DecisionReceipt, locale, &context).unwrap();
+        insta::assert_snapshot!(format!("decision_receipt_denied.{}", locale.as_str()), mail.text);
+    }
+}
+
+#[test]
+fn a_reason_that_was_not_given_is_told() {
+    for (kind, locale, told) in [
+        (MailKind::AccessDenied, Locale::En, "No reason was given."),
+        (MailKind::AccessDenied, Locale::Nl, "Er is geen reden opgegeven."),
+        (MailKind::DecisionReceipt, Locale::En, "You gave no reason."),
+        (MailKind::DecisionReceipt, Locale::Nl, "U hebt geen reden opgegeven."),
+        (MailKind::Rejected, Locale::En, "No reason was given."),
+        (MailKind::Rejected, Locale::Nl, "Er is geen reden opgegeven."),
+    ] {
+        let mut context = context(kind, locale);
+        context.reason = None;
+        context.role = None;
+        let mail = render(kind, locale, &context).unwrap();
+        assert!(mail.text.contains(told) && mail.html.contains(told), "{}", mail.text);
     }
 }
 
@@ -181,6 +228,7 @@ async fn nothing_that_people_typed_breaks_out() {
         context.applicant.name = evil.to_owned();
         context.recipient_name = Some(evil.to_owned());
         context.reason = Some(evil.to_owned());
+        context.question = Some(evil.to_owned());
         context.contract_number = evil.to_owned();
         context.problems = vec![evil.to_owned()];
         context.administrator.as_mut().unwrap().name = evil.to_owned();
@@ -236,6 +284,31 @@ fn a_mail_with_a_hole_is_not_rendered() {
     context.review_reason = None;
     assert!(render(MailKind::ReviewCase, Locale::En, &context).is_err());
     assert!(render(MailKind::WithAgent, Locale::En, &context).is_ok());
+}
+
+#[test]
+fn every_kind_names_what_it_cannot_do_without() {
+    type Hole = (MailKind, fn(&mut MailContext));
+    let holes: [Hole; 9] = [
+        (MailKind::DecisionReceipt, |mail| mail.decided_at = None),
+        (MailKind::AccessRequestReminder, |mail| mail.waiting_since = None),
+        (MailKind::AccessRequestReminder, |mail| mail.decide_by = None),
+        (MailKind::ReviewOverdue, |mail| mail.review_reason = None),
+        (MailKind::ReviewOverdue, |mail| mail.decide_by = None),
+        (MailKind::Question, |mail| mail.question = None),
+        (MailKind::Question, |mail| mail.answer_by = None),
+        (MailKind::IdleReminder, |mail| mail.expires_on = None),
+        (MailKind::AccessRequestNotice, |mail| mail.administrator = None),
+    ];
+    for (kind, take_out) in holes {
+        for locale in LOCALES {
+            let mut context = context(kind, locale);
+            take_out(&mut context);
+            let error = render(kind, locale, &context).err();
+            let error = error.unwrap_or_else(|| panic!("{} {}", kind.as_str(), locale.as_str()));
+            assert!(error.to_string().contains(kind.as_str()), "{error}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,19 +6,23 @@
 mod access;
 mod applying;
 mod email;
+mod review;
 mod routing;
+mod timers;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::{
+    cloud_event::DaDecision,
     da_routing,
     effect::{Effect, Mail, MailKind, Recipient, effect_id},
     event::{Event, Facts, Present},
     refusal::{Reason, Refusal},
-    registration::{Registration, State, StateName},
+    registration::{Registration, ReviewReason, State, StateName},
     rules::Rules,
     values::AccountId,
+    values::OrganizationId,
 };
 
 pub use applying::submit;
@@ -34,6 +38,8 @@ pub enum Decided {
     Ignored,
     /// It cannot be told without [`Facts::present`]: gather them and ask again.
     NeedsPresentFacts,
+    /// It cannot be told without [`Facts::chosen`] for this organization: gather them and ask again.
+    NeedsOrganization(OrganizationId),
 }
 
 /// A change, as data: the store writes all of it in one transaction.
@@ -78,17 +84,17 @@ impl TimelineEntry {
 /// The name under which our own events stand on the timeline.
 pub const SELF: &str = "enrolld";
 
-/// The upstream events that `state` allows: the one list behind views, refusals and the docs' table.
-///
-/// `review_decided` and `information_provided` are of the contract and not yet carried out, so they are not listed.
+/// The upstream events that `state` allows: the one list behind views, refusals and the docs' table. In review, DAs who were
+/// asked and did not answer may still decide (D1): see [`allowed_in`].
 pub const fn allowed(state: StateName) -> &'static [&'static str] {
     const WITHDRAWN: &str = "registration.withdrawn";
     const RESUBMITTED: &str = "registration.resubmitted";
     const SELECTED: &str = "registration.organization_selected";
+    const REVIEWED: &str = "registration.review_decided";
     match state {
-        StateName::Verifying | StateName::Routing | StateName::InReview | StateName::AwaitingInformation => {
-            &[WITHDRAWN]
-        }
+        StateName::Verifying | StateName::Routing => &[WITHDRAWN],
+        StateName::InReview => &[REVIEWED, WITHDRAWN],
+        StateName::AwaitingInformation => &["registration.information_provided", REVIEWED, WITHDRAWN],
         StateName::NeedsCorrection => &[RESUBMITTED, WITHDRAWN],
         StateName::AwaitingConfirmation => &["registration.confirmed", RESUBMITTED, WITHDRAWN],
         StateName::AwaitingOrganization => &[SELECTED, RESUBMITTED, WITHDRAWN],
@@ -107,6 +113,19 @@ pub const fn allowed(state: StateName) -> &'static [&'static str] {
         | StateName::Withdrawn
         | StateName::Expired => &[],
     }
+}
+
+/// As [`allowed`], of a registration.
+pub fn allowed_in(state: &State) -> Vec<&'static str> {
+    let mut events = allowed(state.name()).to_vec();
+    if let State::InReview {
+        reason: ReviewReason::DaUnresponsive,
+        ..
+    } = state
+    {
+        events.push("registration.da_decided");
+    }
+    events
 }
 
 /// Decides what `event` means for `registration`, with what is known as `facts` at the time `now`.
@@ -137,7 +156,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         State::Verifying => match event {
             Event::Verify { step } => case.at_step(*step, applying::verified),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Route { .. } => Decided::Ignored,
+            Event::Route { .. } | Event::TimeIsUp { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -151,7 +170,8 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         State::NeedsCorrection { .. } => match event {
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
+            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Confirmed
             | Event::OrganizationSelected(_)
@@ -164,7 +184,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         State::Routing => match event {
             Event::Route { step } => case.at_step(*step, routing::routed),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } => Decided::Ignored,
+            Event::Verify { .. } | Event::TimeIsUp { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -179,7 +199,8 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             Event::Confirmed => case.with_present_facts(routing::confirmed),
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
+            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::OrganizationSelected(_)
             | Event::ResendRequested
@@ -192,7 +213,8 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             Event::OrganizationSelected(choice) => routing::organization_selected(&case, choice.as_ref()),
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
+            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Confirmed
             | Event::ResendRequested
@@ -207,16 +229,26 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             Event::OrganizationSelected(choice) => routing::organization_selected(&case, choice.as_ref()),
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
+            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Confirmed
             | Event::DaDecided { .. }
             | Event::ReviewDecided { .. }
             | Event::InformationProvided { .. } => case.not_allowed(),
         },
-        State::AwaitingDa { .. } => match event {
-            Event::DaDecided { by, decision, reason } => access::da_decided(&case, by, decision, reason.as_ref()),
+        State::AwaitingDa { asked } => match event {
+            Event::DaDecided {
+                by,
+                decision,
+                reason,
+                via_link,
+            } => access::da_decided(&case, &by_da(by, decision, reason.as_ref(), *via_link)),
             Event::Withdrawn => applying::withdrawn(&case),
+            Event::TimeIsUp { step } => case.at_deadline(*step, |case| {
+                case.with_present_facts(|case, present| timers::da_silent(case, asked, present))
+            }),
+            Event::Recheck => case.with_present_facts(|case, present| timers::rechecked(case, asked, present)),
             Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
@@ -227,26 +259,65 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             | Event::ReviewDecided { .. }
             | Event::InformationProvided { .. } => case.not_allowed(),
         },
-        State::InReview { .. } | State::AwaitingInformation { .. } => match event {
-            Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
-            Event::Submitted { .. }
-            | Event::Resubmitted(_)
-            | Event::Confirmed
-            | Event::OrganizationSelected(_)
-            | Event::ResendRequested
-            | Event::EmailVerified { .. }
-            | Event::DaDecided { .. }
-            | Event::ReviewDecided { .. }
-            | Event::InformationProvided { .. } => case.not_allowed(),
-        },
+        State::InReview { reason, clock } => {
+            let open = review::Open {
+                reason: *reason,
+                clock: *clock,
+            };
+            match event {
+                Event::ReviewDecided {
+                    decision, reason: why, ..
+                } => review::decided(&case, decision, why.as_ref(), &open),
+                Event::DaDecided {
+                    by,
+                    decision,
+                    reason: why,
+                    via_link,
+                } if *reason == ReviewReason::DaUnresponsive => {
+                    access::da_decided(&case, &by_da(by, decision, why.as_ref(), *via_link))
+                }
+                Event::Withdrawn => applying::withdrawn(&case),
+                Event::TimeIsUp { step } => case.at_deadline(*step, |case| timers::agent_silent(case, *reason, clock)),
+                Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
+                Event::Submitted { .. }
+                | Event::Resubmitted(_)
+                | Event::Confirmed
+                | Event::OrganizationSelected(_)
+                | Event::ResendRequested
+                | Event::EmailVerified { .. }
+                | Event::DaDecided { .. }
+                | Event::InformationProvided { .. } => case.not_allowed(),
+            }
+        }
+        State::AwaitingInformation { reason, clock, .. } => {
+            let open = review::Open {
+                reason: *reason,
+                clock: *clock,
+            };
+            match event {
+                Event::ReviewDecided {
+                    decision, reason: why, ..
+                } => review::decided(&case, decision, why.as_ref(), &open),
+                Event::InformationProvided { answer } => review::answered(&case, answer, &open),
+                Event::Withdrawn => applying::withdrawn(&case),
+                Event::TimeIsUp { step } => case.at_deadline(*step, timers::expired),
+                Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
+                Event::Submitted { .. }
+                | Event::Resubmitted(_)
+                | Event::Confirmed
+                | Event::OrganizationSelected(_)
+                | Event::ResendRequested
+                | Event::EmailVerified { .. }
+                | Event::DaDecided { .. } => case.not_allowed(),
+            }
+        }
         State::Provisioning { .. }
         | State::Active { .. }
         | State::Denied { .. }
         | State::Rejected { .. }
         | State::Withdrawn
         | State::Expired => match event {
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::Verify { .. } | Event::Route { .. } | Event::TimeIsUp { .. } | Event::Recheck => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -258,6 +329,20 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             | Event::InformationProvided { .. }
             | Event::Withdrawn => case.not_allowed(),
         },
+    }
+}
+
+fn by_da<'a>(
+    by: &'a AccountId,
+    decision: &'a DaDecision,
+    reason: Option<&'a String>,
+    via_link: bool,
+) -> access::ByDa<'a> {
+    access::ByDa {
+        by,
+        decision,
+        reason,
+        via_link,
     }
 }
 
@@ -278,7 +363,7 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// Goes on only if the job was made for the present wait (D23), with the present facts.
-    fn at_step(&self, step: u32, next: fn(&Self, &'a Present) -> Decided) -> Decided {
+    fn at_step(&self, step: u32, next: impl FnOnce(&Self, &'a Present) -> Decided) -> Decided {
         if step == self.registration.step {
             self.with_present_facts(next)
         } else {
@@ -286,7 +371,17 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn with_present_facts(&self, next: fn(&Self, &'a Present) -> Decided) -> Decided {
+    /// Goes on only if the timer was set for the present wait, and its time has come (D23).
+    fn at_deadline(&self, step: u32, next: impl FnOnce(&Self) -> Decided) -> Decided {
+        let is_up = self.registration.deadline.is_some_and(|deadline| deadline <= self.now);
+        if step == self.registration.step && is_up {
+            next(self)
+        } else {
+            Decided::Ignored
+        }
+    }
+
+    fn with_present_facts(&self, next: impl FnOnce(&Self, &'a Present) -> Decided) -> Decided {
         match &self.facts.present {
             Some(present) => next(self, present),
             None => Decided::NeedsPresentFacts,
@@ -296,7 +391,6 @@ impl<'a> Case<'a> {
     fn not_allowed(&self) -> Decided {
         let state = self.registration.state.name();
         let refusal = match self.event {
-            Event::ReviewDecided { .. } | Event::InformationProvided { .. } => not_available(self.event.name()),
             Event::EmailVerified { link } => email::refused_token(self.registration, *link),
             Event::Submitted { .. } => Refusal::new(Reason::NotAllowed, "already_submitted"),
             Event::Resubmitted(_)
@@ -304,14 +398,18 @@ impl<'a> Case<'a> {
             | Event::OrganizationSelected(_)
             | Event::ResendRequested
             | Event::DaDecided { .. }
+            | Event::ReviewDecided { .. }
+            | Event::InformationProvided { .. }
             | Event::Withdrawn
             | Event::Verify { .. }
-            | Event::Route { .. } => Refusal::new(Reason::NotAllowed, "wrong_state"),
+            | Event::Route { .. }
+            | Event::TimeIsUp { .. }
+            | Event::Recheck => Refusal::new(Reason::NotAllowed, "wrong_state"),
         };
         Decided::Refusal(
             refusal
                 .with("state", state.as_str())
-                .with("allowed", allowed(state).to_vec()),
+                .with("allowed", allowed_in(&self.registration.state)),
         )
     }
 
@@ -333,7 +431,7 @@ impl<'a> Case<'a> {
         match self.event {
             Event::DaDecided { by, .. } => by.to_string(),
             Event::ReviewDecided { agent, .. } => agent.clone(),
-            Event::Verify { .. } | Event::Route { .. } => SELF.to_owned(),
+            Event::Verify { .. } | Event::Route { .. } | Event::TimeIsUp { .. } | Event::Recheck => SELF.to_owned(),
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -360,6 +458,7 @@ impl Change<'_> {
     fn to(mut self, state: State) -> Self {
         if self.registration.state.name() != state.name() {
             self.registration.since = self.case.now;
+            self.registration.notices = 0;
         }
         self.registration.state = state;
         self.registration.step += 1;
@@ -397,14 +496,28 @@ impl Change<'_> {
         effect_id(&self.registration.id, self.registration.version, self.effects.len())
     }
 
+    /// Sets the next timer, if the state asks for another than the one that is set.
+    fn with_timer(mut self) -> Self {
+        let before = (self.case.registration.step, self.case.registration.deadline);
+        let timer = timers::timer(&self.registration, self.case.rules);
+        self.registration.deadline = timer.map(|(_, at)| at);
+        if let Some((job, at)) = timer
+            && before != (self.registration.step, Some(at))
+        {
+            self.effects.push(Effect::Wake { job, at });
+        }
+        self
+    }
+
     fn decided(self) -> Decided {
-        let to = self.registration.state.name();
-        let entry = TimelineEntry::new(self.case.now, self.case.event, self.case.actor(), self.detail, to);
+        let this = self.with_timer();
+        let to = this.registration.state.name();
+        let entry = TimelineEntry::new(this.case.now, this.case.event, this.case.actor(), this.detail, to);
         Decided::Decision(Box::new(Decision {
-            registration: self.registration,
-            effects: self.effects,
+            registration: this.registration,
+            effects: this.effects,
             entry,
-            rests_on_tree: self.rests_on_tree,
+            rests_on_tree: this.rests_on_tree,
         }))
     }
 }

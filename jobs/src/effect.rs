@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     job::JobKind,
-    values::{Access, AccountId, EmailAddress, OrganizationId, RegistrationId},
+    values::{Access, AccountId, OrganizationId, RegistrationId},
 };
 
 /// Something to be done because of a decision.
@@ -14,14 +14,23 @@ use crate::{
 pub enum Effect {
     /// Run a job for the registration at the decision's step, as soon as possible.
     Run(JobKind),
+    /// Run a job for the registration at the decision's step, when the time comes. It is cancelled with the step.
+    Wake {
+        /// The job.
+        job: JobKind,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Note that the account has failed verification (D9).
+    NoteFailedAttempt(AccountId),
     /// Send a mail. Its record is written with the decision; a job sends it.
     Mail(Mail),
-    /// Make a link that proves reading mail at `address` (D7). Its id is that of the effect.
+    /// Make a link. Its id is that of the effect.
     IssueLink {
-        /// Where the link is sent.
-        address: EmailAddress,
-        /// When it expires.
-        valid_until: DateTime<Utc>,
+        /// What it is for.
+        purpose: LinkPurpose,
+        /// When it expires; `None` where something else ends it.
+        valid_until: Option<DateTime<Utc>>,
     },
     /// Make the applicant DA of an organization (R2, D4).
     Appoint {
@@ -39,6 +48,15 @@ pub enum Effect {
         /// What.
         access: Access,
     },
+}
+
+/// What a link is for (contract, section 6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkPurpose {
+    /// It proves reading mail at the address that it is sent to (D7).
+    EmailVerification,
+    /// With it a DA decides, as long as they may.
+    Decision(AccountId),
 }
 
 /// A mail to be sent.
@@ -64,6 +82,8 @@ pub enum Recipient {
     Account(AccountId),
     /// The agents' mailbox (`review.mailbox`).
     Agents,
+    /// The supervisor's mailbox (`review.supervisor`), or that of ops (`ops.mailbox`).
+    Supervisor,
 }
 
 /// Declares the mails of the contract's section 7 with their names.
@@ -103,6 +123,10 @@ mail_kinds! {
     AccessRequest => "access_request",
     /// To the other DAs of the list (R4).
     AccessRequestNotice => "access_request_notice",
+    /// To the DA who is asked: the applicant is waiting (D1).
+    AccessRequestReminder => "access_request_reminder",
+    /// To a DA who decided by the link of a mail: what they decided.
+    DecisionReceipt => "decision_receipt",
     /// To the applicant: a DA granted (R37).
     AccessApproved => "access_approved",
     /// To the applicant: a DA denied (R31).
@@ -113,8 +137,20 @@ mail_kinds! {
     WithAgent => "with_agent",
     /// To the agents: a new case (D10).
     ReviewCase => "review_case",
+    /// To the supervisor: a case is overdue (D10).
+    ReviewOverdue => "review_overdue",
+    /// To the applicant: the case is still being reviewed (R64).
+    ReviewUpdate => "review_update",
+    /// To the applicant: an agent asks something (R45, D10).
+    Question => "question",
+    /// To the applicant: an agent said no (D10).
+    Rejected => "rejected",
     /// To the applicant: facts have changed, something must be corrected (D21).
     CorrectionNeeded => "correction_needed",
+    /// To the applicant: the registration waits for them (D12).
+    IdleReminder => "idle_reminder",
+    /// To the applicant: they did not answer (D10, D12).
+    Expired => "expired",
 }
 
 impl MailKind {
@@ -122,14 +158,25 @@ impl MailKind {
     /// any more once the registration has moved on (D23).
     pub const fn belongs_to_step(self) -> bool {
         match self {
-            Self::Verification | Self::AccessRequest | Self::AccessRequestNotice | Self::ReviewCase => true,
+            Self::Verification
+            | Self::AccessRequest
+            | Self::AccessRequestNotice
+            | Self::AccessRequestReminder
+            | Self::ReviewCase
+            | Self::ReviewOverdue
+            | Self::ReviewUpdate
+            | Self::Question
+            | Self::IdleReminder => true,
             Self::Welcome
             | Self::CustomerAdministrator
             | Self::DaTerms
+            | Self::DecisionReceipt
             | Self::AccessApproved
             | Self::AccessDenied
             | Self::Rerouted
             | Self::WithAgent
+            | Self::Rejected
+            | Self::Expired
             | Self::CorrectionNeeded => false,
         }
     }

@@ -39,6 +39,8 @@ pub enum Event {
         decision: DaDecision,
         /// Why.
         reason: Option<String>,
+        /// Whether by the link of a mail; that is receipted to them.
+        via_link: bool,
     },
     /// An agent decided.
     ReviewDecided {
@@ -61,6 +63,13 @@ pub enum Event {
         /// The step that the job was made for (D23).
         step: u32,
     },
+    /// A timer: the deadline has come (D1, D10, D12).
+    TimeIsUp {
+        /// The step that the timer was made for (D23).
+        step: u32,
+    },
+    /// The hourly look, or news about a DA: can the DA who is asked still be reached (D2)?
+    Recheck,
     /// Job `da_routing`: find out who decides.
     Route {
         /// The step that the job was made for (D23).
@@ -108,6 +117,7 @@ impl Event {
                 by: data.da_account_id.clone(),
                 decision: data.decision.clone(),
                 reason: data.reason.clone(),
+                via_link: false,
             },
             UpstreamEvent::RegistrationReviewDecided(data) => Self::ReviewDecided {
                 agent: data.agent.clone(),
@@ -144,6 +154,8 @@ impl Event {
             Self::Withdrawn => "registration.withdrawn",
             Self::Verify { .. } => "registration.verified",
             Self::Route { .. } => "registration.routed",
+            Self::TimeIsUp { .. } => "registration.time_is_up",
+            Self::Recheck => "registration.rechecked",
         }
     }
 }
@@ -153,6 +165,17 @@ impl Event {
 pub struct Facts {
     /// The directory and our own appointments and grants, as they are now.
     pub present: Option<Present>,
+    /// The organization that an agent chose, and its DAs.
+    pub chosen: Option<Chosen>,
+}
+
+/// What is known of an organization that an agent chose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chosen {
+    /// Its chain and its DAs.
+    Site(SiteFacts),
+    /// There is no such organization.
+    Unknown,
 }
 
 /// The present facts about a registration's applicant and site.
@@ -164,4 +187,6 @@ pub struct Present {
     pub site: Option<SiteFacts>,
     /// Whether the applicant holds a role for the site or above it (D19).
     pub holds_access: bool,
+    /// Failed verification attempts of the account in the last 30 days (D9).
+    pub failed_attempts: u32,
 }

@@ -41,6 +41,12 @@ job_kinds! {
     Verification => "verification",
     /// Finds out who decides: [`da_routing`](crate::da_routing).
     DaRouting => "da_routing",
+    /// Reminds DAs, and moves on from those who do not answer: [`da_response_timeout`](crate::da_response_timeout).
+    DaResponseTimeout => "da_response_timeout",
+    /// Keeps the clocks of agents' cases: [`manual_review`](crate::manual_review).
+    ManualReview => "manual_review",
+    /// Reminds applicants who do nothing, and lets their registrations expire: [`applicant_idle`](crate::applicant_idle).
+    ApplicantIdle => "applicant_idle",
     /// Sends the mail with the verification link: [`email_verification`](crate::email_verification).
     EmailVerification => "email_verification",
     /// Sends every other mail: [`notification`](crate::notification).
@@ -52,7 +58,11 @@ impl JobKind {
     /// in the database before it starts.
     pub const fn has_outside_effect(self) -> bool {
         match self {
-            Self::Verification | Self::DaRouting => false,
+            Self::Verification
+            | Self::DaRouting
+            | Self::DaResponseTimeout
+            | Self::ManualReview
+            | Self::ApplicantIdle => false,
             Self::EmailVerification | Self::Notification => true,
         }
     }

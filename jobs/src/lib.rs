@@ -11,7 +11,9 @@
 //! Invariants: a final state never changes; whatever is made for a wait (job, link) names its `step` and does nothing
 //! afterwards (D23); ids of effects are derived, so deciding again gives the same ids.
 
+pub mod applicant_idle;
 pub mod cloud_event;
+pub mod da_response_timeout;
 pub mod da_routing;
 pub mod decide;
 pub mod directory;

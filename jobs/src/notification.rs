@@ -21,6 +21,8 @@ pub enum Delivery {
     },
     /// It is to be sent to the agents' mailbox, in English.
     Agents,
+    /// It is to be sent to the supervisor's mailbox, or that of ops, in English.
+    Supervisor,
     /// It is not sent, and that is well; says why.
     Skip(&'static str),
 }
@@ -30,25 +32,36 @@ pub fn reader(mail: &Mail, registration: &Registration) -> Option<AccountId> {
     match &mail.to {
         Recipient::Applicant => Some(registration.account_id.clone()),
         Recipient::Account(id) => Some(id.clone()),
-        Recipient::Agents => None,
+        Recipient::Agents | Recipient::Supervisor => None,
     }
 }
 
-/// Addresses `mail`, made at the registration's step `step`, to its `reader` as the directory has them now, or to the agents,
-/// if they have a mailbox.
+/// The mailboxes that there are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mailboxes {
+    /// Whether the agents have one (`review.mailbox`).
+    pub agents: bool,
+    /// Whether the supervisor (`review.supervisor`) or else ops (`ops.mailbox`) has one (D10).
+    pub supervisor: bool,
+}
+
+/// Addresses `mail`, made at the registration's step `step`, to its `reader` as the directory has them now, or to one of
+/// the `mailboxes`.
 pub fn deliver(
     mail: &Mail,
     step: u32,
     registration: &Registration,
     reader: Option<&Account>,
-    have_agents: bool,
+    mailboxes: Mailboxes,
 ) -> Delivery {
     if mail.kind.belongs_to_step() && step != registration.step {
         return Delivery::Skip("the registration has moved on");
     }
     match mail.to {
-        Recipient::Agents if have_agents => Delivery::Agents,
+        Recipient::Agents if mailboxes.agents => Delivery::Agents,
         Recipient::Agents => Delivery::Skip("review.mailbox is not set"),
+        Recipient::Supervisor if mailboxes.supervisor => Delivery::Supervisor,
+        Recipient::Supervisor => Delivery::Skip("neither review.supervisor nor ops.mailbox is set"),
         Recipient::Applicant | Recipient::Account(_) => {
             let Some(account) = reader else {
                 return Delivery::Skip("the account is gone");

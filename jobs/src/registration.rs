@@ -42,6 +42,18 @@ pub struct Registration {
     pub verification_mails: Vec<DateTime<Utc>>,
     /// The address that the applicant has proved to read (R51).
     pub verified_email: Option<VerifiedEmail>,
+    /// Where an agent sent the request: it counts as the site (D10).
+    #[serde(default)]
+    pub routed_to: Option<OrganizationId>,
+    /// Whether an agent chose the organization selected: no further assessment is asked for (D9, D10).
+    #[serde(default)]
+    pub assessed: bool,
+    /// Reminders and other notices sent in the present wait: tells what the next timer is for (D1, D10, D12).
+    #[serde(default)]
+    pub notices: u32,
+    /// The next moment at which the daemon acts by itself.
+    #[serde(default)]
+    pub deadline: Option<DateTime<Utc>>,
     /// Where it stands.
     pub state: State,
 }
@@ -84,6 +96,18 @@ pub struct Asked {
     pub administrator: Administrator,
     /// When.
     pub at: DateTime<Utc>,
+    /// The link with which they decide without signing in; reminders carry the same (contract, section 6).
+    #[serde(default)]
+    pub link: Option<Uuid>,
+}
+
+/// The clock of an agent's case (D10). A question to the applicant stops it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReviewClock {
+    /// When the agent's time began; after an answer, so that what had passed before the question counts.
+    pub started: DateTime<Utc>,
+    /// Notices sent so far: the applicant's status mail, then escalations.
+    pub notices: u32,
 }
 
 /// The verification link now valid (D7).
@@ -139,6 +163,8 @@ pub enum State {
     InReview {
         /// Why.
         reason: ReviewReason,
+        /// Since when, and what has been sent.
+        clock: ReviewClock,
     },
     /// An agent asked the applicant something (R45).
     AwaitingInformation {
@@ -146,6 +172,10 @@ pub enum State {
         reason: ReviewReason,
         /// What the agent asked.
         question: String,
+        /// When: the applicant's time runs from here.
+        asked_at: DateTime<Utc>,
+        /// The agent's clock, as it stood when they first asked.
+        clock: ReviewClock,
     },
     /// Access was granted and is being set up downstream (R38).
     Provisioning {

@@ -14,6 +14,24 @@ pub struct Rules {
     pub resend_cooldown: Duration,
     /// Resends in 24 hours for one registration (D8).
     pub resends_per_day: usize,
+    /// When a DA who is asked is reminded, counted from the asking, in order (D1).
+    pub da_reminders: Vec<Duration>,
+    /// When the request moves on from a DA who does not answer (D1).
+    pub da_timeout: Duration,
+    /// DAs asked in all before an agent takes over (D1).
+    pub max_das: usize,
+    /// Whether DAs may decide by the link of a mail (contract, section 6).
+    pub decisions_by_link: bool,
+    /// When an applicant who does nothing is reminded (D12).
+    pub applicant_reminder: Duration,
+    /// When the registration of an applicant who does nothing expires (D12).
+    pub applicant_expiry: Duration,
+    /// How long an agent has (R65, D10).
+    pub review_sla: Duration,
+    /// How long an applicant has for answering an agent's question (D10).
+    pub answer_within: Duration,
+    /// Failed verification attempts in 30 days above which an agent looks (D9).
+    pub max_failed_attempts: u32,
     /// Domains whose addresses are refused (R11, D13).
     pub personal_domains: PersonalDomains,
 }
@@ -24,6 +42,15 @@ impl Default for Rules {
             link_valid_for: Duration::from_hours(24),
             resend_cooldown: Duration::from_mins(1),
             resends_per_day: 5,
+            da_reminders: vec![Duration::from_hours(24), Duration::from_hours(48)],
+            da_timeout: Duration::from_hours(72),
+            max_das: 3,
+            decisions_by_link: true,
+            applicant_reminder: Duration::from_hours(7 * 24),
+            applicant_expiry: Duration::from_hours(30 * 24),
+            review_sla: Duration::from_hours(24),
+            answer_within: Duration::from_hours(7 * 24),
+            max_failed_attempts: 10,
             personal_domains: PersonalDomains::default(),
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    decide::{TimelineEntry, allowed},
+    decide::{TimelineEntry, allowed, allowed_in},
     directory::{Administrator, Organization},
     registration::{Field, FieldErrorCode, Registration, ReviewReason, State, StateName},
     values::{AccountId, Locale, OrganizationId, RegistrationId, Role},
@@ -205,7 +205,7 @@ impl RegistrationSummary {
             }),
             state,
             since: registration.since,
-            deadline: None,
+            deadline: registration.deadline,
             title,
             message,
             field_errors: field_errors(&registration.state, locale),
@@ -217,7 +217,7 @@ impl RegistrationSummary {
             review_reason: review_reason(&registration.state),
             question: question(&registration.state),
             link_valid_until: link_valid_until(&registration.state),
-            allowed: allowed(state).iter().map(|&name| name.to_owned()).collect(),
+            allowed: allowed_in(&registration.state).into_iter().map(str::to_owned).collect(),
         }
     }
 }
@@ -297,7 +297,7 @@ fn role(state: &State) -> Option<Role> {
 
 fn review_reason(state: &State) -> Option<ReviewReason> {
     match state {
-        State::InReview { reason } | State::AwaitingInformation { reason, .. } => Some(*reason),
+        State::InReview { reason, .. } | State::AwaitingInformation { reason, .. } => Some(*reason),
         _ => None,
     }
 }

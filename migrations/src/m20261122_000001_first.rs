@@ -6,7 +6,7 @@ use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 const UP: &str = include_str!("m20261122_000001_first.sql");
 
 /// The tables, in the order in which `UP` makes them.
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 21] = [
     "registrations",
     "timeline",
     "jobs",
@@ -14,6 +14,7 @@ const TABLES: [&str; 20] = [
     "links",
     "appointments",
     "grants",
+    "failed_attempts",
     "organization_roots",
     "inbox",
     "refused",

@@ -76,10 +76,11 @@ CREATE TABLE links (
     id TEXT PRIMARY KEY,
     registration_id TEXT NOT NULL,
     purpose TEXT NOT NULL,
+    account_id TEXT,
     nonce TEXT NOT NULL,
     key_id TEXT NOT NULL,
     token_digest TEXT NOT NULL UNIQUE,
-    valid_until_ms BIGINT NOT NULL,
+    valid_until_ms BIGINT,
     created_ms BIGINT NOT NULL
 );
 CREATE INDEX links_registration ON links (registration_id);
@@ -107,6 +108,14 @@ CREATE TABLE grants (
 );
 CREATE INDEX grants_account ON grants (account_id, organization_id) WHERE ended_ms IS NULL;
 CREATE INDEX grants_registration ON grants (registration_id);
+
+-- Verifications that failed, for the signal of too many (D9).
+CREATE TABLE failed_attempts (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL,
+    at_ms BIGINT NOT NULL
+);
+CREATE INDEX failed_attempts_account ON failed_attempts (account_id, at_ms);
 
 -- One row a tree of organizations: whoever changes who is DA in it raises the epoch.
 CREATE TABLE organization_roots (

@@ -155,6 +155,7 @@ fn recipient(mail: &mail::Model) -> Option<String> {
         Recipient::Applicant => "applicant".to_owned(),
         Recipient::Account(id) => format!("account {id}"),
         Recipient::Agents => "agents".to_owned(),
+        Recipient::Supervisor => "supervisor".to_owned(),
     })
 }
 

@@ -97,6 +97,15 @@ pub(super) fn rules(settings: &Settings) -> Rules {
     Rules {
         link_valid_for: settings.email_verification.valid_for,
         resend_cooldown: settings.email_verification.cooldown,
+        da_reminders: settings.da_response.reminders.clone(),
+        da_timeout: settings.da_response.timeout,
+        max_das: usize::try_from(settings.da_response.max_das).unwrap_or(usize::MAX),
+        decisions_by_link: settings.decisions.by_link,
+        applicant_reminder: settings.applicant.reminder,
+        applicant_expiry: settings.applicant.expiry,
+        review_sla: settings.review.sla,
+        answer_within: settings.review.answer_within,
+        max_failed_attempts: settings.review.max_failed_attempts,
         resends_per_day: usize::try_from(settings.email_verification.per_day).unwrap_or(usize::MAX),
         personal_domains: PersonalDomains::new(
             domains.add.iter().map(String::as_str),

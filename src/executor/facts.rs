@@ -1,10 +1,11 @@
 //! Gathers the present facts about a registration: the directory's, and our own appointments and grants.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
+use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     da_routing::{Appointment, administrators},
-    directory::SiteFacts,
+    directory::{Contract, SiteFacts},
     event::Present,
     ports::{Directory, Unavailable},
     registration::Registration,
@@ -23,7 +24,7 @@ pub struct Tree {
     pub epoch: i64,
 }
 
-/// What was gathered.
+/// What was gathered about a registration.
 #[derive(Debug, Clone)]
 pub struct Gathered {
     /// The facts.
@@ -32,8 +33,11 @@ pub struct Gathered {
     pub tree: Option<Tree>,
 }
 
-/// Gathers the facts. The epoch is read before anything that it vouches for, so that a change in between is noticed when the
-/// decision is committed.
+/// How far back failed verifications count (D9).
+const ATTEMPTS_COUNT_FOR: Duration = Duration::from_hours(30 * 24);
+
+/// Gathers the present facts. The epoch is read before anything that it vouches for, so that a change in between is noticed when
+/// the decision is committed.
 ///
 /// # Errors
 /// When the directory or the database cannot be asked now.
@@ -41,56 +45,98 @@ pub async fn gather(
     store: &Store,
     directory: &impl Directory,
     registration: &Registration,
+    now: DateTime<Utc>,
 ) -> Result<Gathered, Trouble> {
     let contract = ContractNumber::new(registration.contract_number.as_str()).ok();
     let serial = SerialNumber::new(registration.serial_number.as_str()).ok();
     let account = &registration.account_id;
     let before = directory.applicant(account, contract.as_ref(), serial.as_ref()).await?;
-    let known = registration.site.as_ref().map(|site| site.organization_id.clone());
-    let site_of = |contract: Option<OrganizationId>| contract.or_else(|| known.clone());
-    let root = match site_of(before.contract.map(|c| c.organization_id)) {
-        Some(site) => directory.chain(&site).await?.into_iter().next().map(|root| root.id),
-        None => None,
-    };
-    let tree = match root {
-        Some(root) => Some(Tree {
-            epoch: store.tree_epoch(&root).await?,
-            root,
-        }),
+    let tree = match site_of(registration, before.contract.as_ref()) {
+        Some(site) => tree_of(store, directory, &site).await?,
         None => None,
     };
     let applicant = directory.applicant(account, contract.as_ref(), serial.as_ref()).await?;
-    let chain = match site_of(applicant.contract.as_ref().map(|c| c.organization_id.clone())) {
-        Some(site) => directory.chain(&site).await?,
-        None => Vec::new(),
+    let site = match site_of(registration, applicant.contract.as_ref()) {
+        Some(site) => site_facts(store, directory, &site).await?,
+        None => None,
     };
-    if chain.first().map(|root| &root.id) != tree.as_ref().map(|tree| &tree.root) {
-        let message = "the contract moved to another company while it was being looked up".to_owned();
-        return Err(Unavailable {
-            service: "directory",
-            message,
-        }
-        .into());
+    if site.as_ref().and_then(|site| site.chain.first()).map(|root| &root.id) != tree.as_ref().map(|tree| &tree.root) {
+        return Err(moved());
     }
-    let organizations: Vec<_> = chain.iter().map(|organization| organization.id.clone()).collect();
+    let organizations: Vec<_> = site.iter().flat_map(|site| &site.chain).map(|o| o.id.clone()).collect();
     let holds_access = !organizations.is_empty() && store.holds_access(account, &organizations).await?;
-    let site = if chain.is_empty() {
-        None
-    } else {
-        let appointments = appointments(store, directory, &organizations).await?;
-        Some(SiteFacts {
-            administrators: administrators(&chain, appointments),
-            chain,
-        })
-    };
+    let failed_attempts = store.failed_attempts(account, now - ATTEMPTS_COUNT_FOR).await?;
     Ok(Gathered {
         present: Present {
             applicant,
             site,
             holds_access,
+            failed_attempts: u32::try_from(failed_attempts).unwrap_or(u32::MAX),
         },
         tree,
     })
+}
+
+/// Gathers the facts about an organization that an agent chose; `None` when there is no such organization.
+///
+/// # Errors
+/// As [`gather`].
+pub async fn gather_chosen(
+    store: &Store,
+    directory: &impl Directory,
+    organization: &OrganizationId,
+) -> Result<(Option<SiteFacts>, Option<Tree>), Trouble> {
+    let tree = tree_of(store, directory, organization).await?;
+    let site = site_facts(store, directory, organization).await?;
+    if site.as_ref().and_then(|site| site.chain.first()).map(|root| &root.id) != tree.as_ref().map(|tree| &tree.root) {
+        return Err(moved());
+    }
+    Ok((site, tree))
+}
+
+/// Where an agent sent the request, else where the contract belongs, else, of a contract that is gone, the site known before.
+fn site_of(registration: &Registration, contract: Option<&Contract>) -> Option<OrganizationId> {
+    registration
+        .routed_to
+        .clone()
+        .or_else(|| contract.map(|contract| contract.organization_id.clone()))
+        .or_else(|| registration.site.as_ref().map(|site| site.organization_id.clone()))
+}
+
+fn moved() -> Trouble {
+    let message = "an organization moved to another company while it was being looked up".to_owned();
+    Unavailable {
+        service: "directory",
+        message,
+    }
+    .into()
+}
+
+async fn tree_of(store: &Store, directory: &impl Directory, site: &OrganizationId) -> Result<Option<Tree>, Trouble> {
+    let Some(root) = directory.chain(site).await?.into_iter().next().map(|root| root.id) else {
+        return Ok(None);
+    };
+    Ok(Some(Tree {
+        epoch: store.tree_epoch(&root).await?,
+        root,
+    }))
+}
+
+async fn site_facts(
+    store: &Store,
+    directory: &impl Directory,
+    site: &OrganizationId,
+) -> Result<Option<SiteFacts>, Trouble> {
+    let chain = directory.chain(site).await?;
+    if chain.is_empty() {
+        return Ok(None);
+    }
+    let organizations: Vec<_> = chain.iter().map(|organization| organization.id.clone()).collect();
+    let appointments = appointments(store, directory, &organizations).await?;
+    Ok(Some(SiteFacts {
+        administrators: administrators(&chain, appointments),
+        chain,
+    }))
 }
 
 /// The directory's appointments and ours (D4).

@@ -2,6 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
+use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     event::Event,
     job::{Failure, JobKind, Outcome, RetryPolicy},
@@ -21,6 +22,9 @@ use crate::{
 
 /// Runs that end their daemon before a job is given up (design: at three it is dead).
 const MAX_CRASHES: i64 = 3;
+
+/// By how much the clocks of two hosts may differ. A timer that is earlier than this is one of before the settings were changed.
+const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
 
 /// Longest error text kept, in characters.
 const MAX_ERROR_CHARS: usize = 1000;
@@ -133,6 +137,9 @@ impl Executor {
         match kind {
             JobKind::Verification => self.happened(row, Event::Verify { step }).await,
             JobKind::DaRouting => self.happened(row, Event::Route { step }).await,
+            JobKind::DaResponseTimeout | JobKind::ManualReview | JobKind::ApplicantIdle => {
+                self.happened(row, Event::TimeIsUp { step }).await
+            }
             JobKind::EmailVerification | JobKind::Notification => Some(self.send_mail(row, step).await),
         }
     }
@@ -145,7 +152,7 @@ impl Executor {
         };
         let outcome = match self.apply(&id, &event, &Cause::Job(self.succeeded(row, None))).await {
             Ok(Applied::Changed(_) | Applied::Dropped(_)) => return None,
-            Ok(Applied::Ignored) => Outcome::Done(Some("the registration has moved on".to_owned())),
+            Ok(Applied::Ignored) => self.ignored(&id, &event).await,
             Ok(Applied::Refused(refusal)) => {
                 let message = format!("refused: {} ({})", refusal.reason.as_str(), refusal.code());
                 Outcome::Fail(Failure::new("refused", message))
@@ -153,6 +160,25 @@ impl Executor {
             Err(trouble) => troubled(&trouble),
         };
         Some(outcome.into())
+    }
+
+    /// What was ignored is done with, unless a timer came too early: whoever queued it has a clock that is ahead of ours, and
+    /// nothing else would wake the registration.
+    async fn ignored(&self, id: &RegistrationId, event: &Event) -> Outcome {
+        let done = || Outcome::Done(Some("the registration has moved on".to_owned()));
+        let Event::TimeIsUp { step } = event else {
+            return done();
+        };
+        let now = self.now();
+        let is_due_soon = |at: DateTime<Utc>| now < at && at < now + MAX_CLOCK_SKEW;
+        match self.0.store.registration(id).await {
+            Ok(Some(found)) if found.step == *step && found.deadline.is_some_and(is_due_soon) => {
+                let message = "the timer came before its time; compare the clocks of the hosts";
+                Outcome::Unavailable(Failure::new("clock", message))
+            }
+            Ok(_) => done(),
+            Err(error) => troubled(&error.into()),
+        }
     }
 
     /// Writes what the run came to.

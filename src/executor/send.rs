@@ -3,11 +3,12 @@
 use enrolld_jobs::{
     effect::{Mail, MailKind},
     job::{Failure, Outcome},
-    notification::{self, Delivery},
+    notification::{self, Delivery, Mailboxes},
     ports::{Directory as _, Unavailable},
     registration::Registration,
     values::{EmailAddress, Locale, RegistrationId},
 };
+use lettre::message::Mailbox;
 use uuid::Uuid;
 
 use super::{
@@ -75,18 +76,26 @@ impl Executor {
             Some(account) => parts.directory.account(&account).await?,
             None => None,
         };
-        let delivery = notification::deliver(&mail, step, &registration, reader.as_ref(), parts.agents.is_some());
-        let (to, address, locale) = match (delivery, &parts.agents) {
-            (Delivery::Person { name, address, locale }, _) => {
-                (Addressee::person(name, &address), address.expose().to_owned(), locale)
-            }
-            (Delivery::Agents, Some(mailbox)) => (
+        let mailboxes = Mailboxes {
+            agents: parts.agents.is_some(),
+            supervisor: parts.supervisor.is_some(),
+        };
+        let delivery = notification::deliver(&mail, step, &registration, reader.as_ref(), mailboxes);
+        let to_mailbox = |mailbox: &Option<Mailbox>| {
+            let mailbox = mailbox.clone().ok_or_else(|| skipped(id, "the mailbox is not set"))?;
+            Ok::<_, Stop>((
                 Ok(Addressee::from(mailbox.clone())),
                 mailbox.email.to_string(),
                 Locale::En,
-            ),
-            (Delivery::Agents, None) => return Err(skipped(id, "review.mailbox is not set")),
-            (Delivery::Skip(why), _) => return Err(skipped(id, why)),
+            ))
+        };
+        let (to, address, locale) = match delivery {
+            Delivery::Person { name, address, locale } => {
+                (Addressee::person(name, &address), address.expose().to_owned(), locale)
+            }
+            Delivery::Agents => to_mailbox(&parts.agents)?,
+            Delivery::Supervisor => to_mailbox(&parts.supervisor)?,
+            Delivery::Skip(why) => return Err(skipped(id, why)),
         };
         let context = parts
             .letter_context(&mail, &registration, reader.as_ref(), locale)

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use enrolld_jobs::{
     decide::Decision,
-    effect::{Effect, Mail, MailKind, effect_id},
+    effect::{Effect, LinkPurpose, Mail, MailKind, effect_id},
     job::JobKind,
     registration::Registration,
     view::RegistrationChanged,
@@ -13,10 +13,13 @@ use uuid::Uuid;
 
 use super::{Cause, Parts, facts::Tree};
 use crate::{
-    links::PURPOSE_EMAIL,
+    links::{PURPOSE_DECISION, PURPOSE_EMAIL},
     store::{
         milliseconds,
-        transition::{NewAppointment, NewGrant, NewJob, NewLink, NewMail, RegistrationWrite, Transition, TreeGuard},
+        transition::{
+            NewAppointment, NewFailedAttempt, NewGrant, NewJob, NewLink, NewMail, RegistrationWrite, Transition,
+            TreeGuard,
+        },
     },
 };
 
@@ -86,6 +89,18 @@ impl Parts {
     ) {
         match effect {
             Effect::Run(kind) => transition.jobs.push(job_now(id, *kind, registration, true, now)),
+            Effect::Wake { job, at } => transition.jobs.push(NewJob {
+                state: "scheduled",
+                run_no: 0,
+                run_at_ms: milliseconds(*at),
+                queued_ms: None,
+                ..job_now(id, *job, registration, true, now)
+            }),
+            Effect::NoteFailedAttempt(account_id) => transition.failed_attempts.push(NewFailedAttempt {
+                id,
+                account_id: account_id.to_string(),
+                at_ms: milliseconds(now),
+            }),
             Effect::Mail(mail) => {
                 // It is not cancelled with its step: its job notes why it was not sent.
                 transition
@@ -100,16 +115,21 @@ impl Parts {
                     created_ms: milliseconds(now),
                 });
             }
-            Effect::IssueLink { valid_until, .. } => {
-                let issued = self.link_keys.issue(PURPOSE_EMAIL, id, self.environment.random());
+            Effect::IssueLink { purpose, valid_until } => {
+                let (purpose, account_id) = match purpose {
+                    LinkPurpose::EmailVerification => (PURPOSE_EMAIL, None),
+                    LinkPurpose::Decision(da) => (PURPOSE_DECISION, Some(da.to_string())),
+                };
+                let issued = self.link_keys.issue(purpose, id, self.environment.random());
                 transition.links.push(NewLink {
                     id,
                     registration_id: registration.id.to_string(),
-                    purpose: PURPOSE_EMAIL,
+                    purpose,
+                    account_id,
                     nonce: issued.nonce,
                     key_id: issued.key_id,
                     token_digest: issued.token_digest,
-                    valid_until_ms: milliseconds(*valid_until),
+                    valid_until_ms: valid_until.map(milliseconds),
                     created_ms: milliseconds(now),
                 });
             }

@@ -1,5 +1,7 @@
 //! The link pages as HTML: minijinja over the embedded `config/pages`, in English and Dutch (D17).
 
+mod decision;
+
 use std::sync::LazyLock;
 
 use axum::{
@@ -7,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use enrolld_jobs::values::Locale;
+use enrolld_jobs::values::{Locale, Role};
 use minijinja::{
     Environment, Error, State, UndefinedBehavior, context,
     syntax::SyntaxConfig,
@@ -16,7 +18,9 @@ use minijinja::{
 use rust_embed::RustEmbed;
 use serde::Serialize;
 
-use crate::mail::{Place, Portal, date};
+pub(super) use decision::{DecisionPage, Entered, Over, Wrong};
+
+use crate::mail::{Place, Portal, date, role_label};
 
 /// When to try again what failed only for now.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("60");
@@ -47,7 +51,8 @@ struct Sources;
 
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(environment);
 
-/// A page, with what it tells. Holds no whole e-mail address: who has the link need not be who it was sent to.
+/// A page, with what it tells. About the reader it holds no whole e-mail address: who has the link need not be who it was
+/// sent to.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Page {
@@ -99,6 +104,8 @@ pub(super) enum Page {
     },
     /// The contract belongs elsewhere by now: the organization is to be selected again.
     ChooseAgain,
+    /// A page of a DA's link.
+    Decision(DecisionPage),
 }
 
 impl Page {
@@ -118,6 +125,7 @@ impl Page {
             Self::Correction { .. } => ("correction", StatusCode::OK),
             Self::AddressChanged { .. } => ("address_changed", StatusCode::OK),
             Self::ChooseAgain => ("choose_again", StatusCode::OK),
+            Self::Decision(page) => page.kind(),
         }
     }
 }
@@ -166,11 +174,10 @@ fn environment() -> Environment<'static> {
     environment.set_syntax(syntax.expect("the default delimiters are valid"));
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.add_filter("date", |state: &State, at: Serde<DateTime<Utc>>| {
-        let locale = state.lookup("locale");
-        date(
-            *at,
-            Locale::from_tag(locale.as_ref().and_then(Value::as_str).unwrap_or_default()),
-        )
+        date(*at, locale_of(state))
+    });
+    environment.add_filter("role", |state: &State, role: Serde<Role>| {
+        role_label(*role, locale_of(state))
     });
     // Escaped here, as the engine would escape the slashes too; the URLs come from configuration.
     environment.add_filter("href", |url: &str| {
@@ -191,6 +198,11 @@ fn environment() -> Environment<'static> {
             .expect("embedded templates parse: tests render each");
     }
     environment
+}
+
+fn locale_of(state: &State) -> Locale {
+    let tag = state.lookup("locale");
+    Locale::from_tag(tag.as_ref().and_then(Value::as_str).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -239,6 +251,8 @@ mod tests {
             },
             Page::ChooseAgain,
         ];
+        let decisions = decision::tests::pages().into_iter().map(Page::Decision);
+        let pages: Vec<_> = pages.into_iter().chain(decisions).collect();
         let portal = Portal {
             name: "Portal".to_owned(),
             url: "https://portal.example/?a=1&b=2".to_owned(),

@@ -1,38 +1,28 @@
 //! The page that a verification link opens (R51–R57, D7). The token is the credential: no cookie, script, Origin or Host
 //! is asked for. A `GET` shows, and its button, a `POST`, uses the link: mail scanners open links, and press no buttons.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, header},
-    response::Response,
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     event::Event,
     registration::{Registration, State as RegistrationState},
-    values::{Locale, OrganizationId, RegistrationId},
     view::{RegistrationSummary, problems},
 };
-use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Parts, pages, pages::Page};
+use super::{
+    Parts,
+    link_page::{self, Token, later, place, preferred_language},
+    pages,
+    pages::Page,
+};
 use crate::{
-    executor::{Applied, Cause, Executor, Trouble},
+    executor::{Applied, Executor},
     links,
-    mail::Place,
     store::error::StoreError,
 };
-
-/// Longest text that is looked up as a token, in bytes; ours have 43.
-const MAX_TOKEN_BYTES: usize = 256;
-
-/// How long the applicant waits before being asked to try again. Below the limit of a request.
-const APPLY_WITHIN: Duration = Duration::from_secs(8);
-
-type Token = Result<Path<String>, PathRejection>;
 
 /// `GET /verify/{token}`: what the link is for, or what has become of it. Changes nothing.
 pub(super) async fn show(State(state): State<Arc<Parts>>, headers: HeaderMap, token: Token) -> Response {
@@ -58,7 +48,10 @@ pub(super) async fn confirm(State(state): State<Arc<Parts>>, headers: HeaderMap,
         Page::Ask { .. } => {}
         page => return pages::respond(&page, locale, &state.portal),
     }
-    match apply(&state, &opened).await {
+    let used = Event::EmailVerified {
+        link: Some(opened.link),
+    };
+    match link_page::apply(&state, &opened.registration.id, used).await {
         Some(Ok(Applied::Changed(registration))) => pages::respond(&result(&registration), locale, &state.portal),
         // Somebody was faster: a second click, a resend, the clock.
         Some(Ok(Applied::Refused(_) | Applied::Ignored | Applied::Dropped(_))) => {
@@ -85,46 +78,6 @@ pub(super) async fn unknown(State(state): State<Arc<Parts>>, headers: HeaderMap)
     pages::respond(&Page::Unknown, preferred_language(&headers), &state.portal)
 }
 
-/// In a task of its own: a browser that goes away does not stop halfway what its user has asked for. `None` when it takes
-/// too long, or panicked.
-async fn apply(state: &Parts, opened: &Opened) -> Option<Result<Applied, Trouble>> {
-    let (executor, id, link) = (state.executor.clone(), opened.registration.id.clone(), opened.link);
-    let task = tokio::spawn(async move {
-        let event = Event::EmailVerified { link: Some(link) };
-        executor.apply(&id, &event, &Cause::Link).await
-    });
-    match timeout(APPLY_WITHIN, task).await {
-        Ok(Ok(answer)) => Some(answer),
-        Ok(Err(error)) => {
-            tracing::error!(%error, registration = %opened.registration.id, "using a verification link panicked");
-            None
-        }
-        Err(_) => None,
-    }
-}
-
-fn later(state: &Parts, locale: Locale, trouble: &Trouble) -> Response {
-    if trouble.is_temporary() {
-        tracing::warn!(error = %trouble, "a link page waits for what is away");
-    } else {
-        tracing::error!(error = %trouble, "a link page cannot be answered");
-    }
-    pages::respond(&Page::Later, locale, &state.portal)
-}
-
-/// For pages about nobody: what the browser asks for first.
-fn preferred_language(headers: &HeaderMap) -> Locale {
-    let languages = headers
-        .get(header::ACCEPT_LANGUAGE)
-        .and_then(|value| value.to_str().ok());
-    let first = languages
-        .unwrap_or_default()
-        .split([',', ';'])
-        .next()
-        .unwrap_or_default();
-    Locale::from_tag(first.trim())
-}
-
 /// A link whose token was shown, and the registration that it belongs to.
 struct Opened {
     link: Uuid,
@@ -133,17 +86,12 @@ struct Opened {
 
 /// Finds the link by the token's digest. `None` if no such link was ever made, or its registration is gone.
 async fn open(executor: &Executor, token: Token) -> Result<Option<Opened>, StoreError> {
-    let Some(Path(token)) = token.ok().filter(|Path(token)| token.len() <= MAX_TOKEN_BYTES) else {
-        return Ok(None);
-    };
-    let Some(row) = executor.link_of(&links::digest(&token)).await? else {
-        return Ok(None);
-    };
-    let (Ok(link), Ok(id)) = (Uuid::parse_str(&row.id), RegistrationId::new(row.registration_id)) else {
-        return Ok(None);
-    };
-    let registration = executor.store().registration(&id).await?;
-    Ok(registration.map(|registration| Opened { link, registration }))
+    let found = link_page::find(executor, links::PURPOSE_EMAIL, token).await?;
+    Ok(found.and_then(|found| {
+        let link = Uuid::parse_str(&found.link.id).ok()?;
+        let registration = found.registration;
+        Some(Opened { link, registration })
+    }))
 }
 
 impl Opened {
@@ -213,16 +161,4 @@ fn result(registration: &Registration) -> Page {
         | RegistrationState::Withdrawn
         | RegistrationState::Expired => Page::Over,
     }
-}
-
-fn place(registration: &Registration, id: &OrganizationId) -> Option<Place> {
-    let chain = registration.site.iter().flat_map(|site| &site.chain);
-    chain
-        .into_iter()
-        .find(|organization| organization.id == *id)
-        .map(|organization| Place {
-            name: organization.name.clone(),
-            address: organization.address.clone(),
-            country: organization.country.clone(),
-        })
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{EXTENSIONS, Holder, Intake, Survival, Trouble, entry};
 use crate::{
     executor::{Applied, Cause},
+    links::PURPOSE_EMAIL,
     store::{
         entities::inbox,
         error::StoreError,
@@ -221,7 +222,7 @@ impl Intake {
         let UpstreamEvent::RegistrationEmailVerified(data) = &event.data else {
             return Ok(None);
         };
-        let link = self.executor.link_of(&data.token).await?;
+        let link = self.executor.link_of(PURPOSE_EMAIL, &data.token).await?;
         Ok(link
             .filter(|link| link.registration_id == event.subject)
             .and_then(|link| Uuid::parse_str(&link.id).ok()))

@@ -32,20 +32,33 @@ pub struct MailContext {
     pub administrator_address: Vec<String>,
     /// The role granted. Needed by `access_approved`.
     pub role: Option<Role>,
+    /// When the DA decided. Needed by `decision_receipt`, which says of a decision without `role` that it was a denial.
+    pub decided_at: Option<DateTime<Utc>>,
     /// What the DA or the agent gave as the reason, if anything.
     pub reason: Option<String>,
-    /// Why the registration is with an agent. Needed by `review_case`; `with_agent` words it when it is there.
+    /// Why the registration is with an agent. Needed by `review_case` and `review_overdue`; `with_agent` words it when it
+    /// is there.
     pub review_reason: Option<ReviewReason>,
-    /// What is wrong, one sentence each, in the language of the mail. Needed by `correction_needed`.
+    /// What the agent asks of the applicant (R45). Needed by `question`.
+    pub question: Option<String>,
+    /// What is wrong, one sentence each, in the language of the mail. Worded by `correction_needed`, and by
+    /// `idle_reminder` where it is what the registration waits for.
     pub problems: Vec<String>,
     /// The verification link (D7). Needed by `verification`.
     pub link: Option<Link>,
-    /// The link with which the DA decides without signing in; without it `access_request` leads to the portal.
-    pub decide_link: Option<Link>,
-    /// When the request began to wait for the reader of `access_request` or `review_case`.
+    /// The link with which the DA decides without signing in; without it `access_request` and its reminder lead to the
+    /// portal.
+    pub decide_link: Option<DecideLink>,
+    /// When the request began to wait: for the DA who is asked (`access_request`; needed by `access_request_reminder`),
+    /// or for an agent (`review_case`, `review_overdue`, `review_update`).
     pub waiting_since: Option<DateTime<Utc>>,
-    /// Until when the reader of `access_request` or `review_case` is asked to decide (D1, D10).
+    /// Until when the DA (`access_request`; needed by `access_request_reminder`) or the agent (`review_case`; needed by
+    /// `review_overdue`, as that since when the case is overdue) is asked to decide (D1, D10).
     pub decide_by: Option<DateTime<Utc>>,
+    /// Until when the applicant may answer the agent's question (D10). Needed by `question`.
+    pub answer_by: Option<DateTime<Utc>>,
+    /// When the registration expires if its applicant does nothing (D12). Needed by `idle_reminder`.
+    pub expires_on: Option<DateTime<Utc>>,
     /// The portal's name and pages.
     pub portal: Portal,
 }
@@ -77,6 +90,13 @@ pub struct Link {
     pub url: String,
     /// When it expires.
     pub valid_until: DateTime<Utc>,
+}
+
+/// A link with which a DA decides: a credential too, valid as long as they may decide.
+#[derive(Clone, Serialize)]
+pub struct DecideLink {
+    /// The whole URL.
+    pub url: String,
 }
 
 /// Where the mails lead to (R61). All are whole URLs, from configuration.

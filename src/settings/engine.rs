@@ -8,10 +8,11 @@ use super::reader::Reader;
 use super::shape::quoted;
 
 /// The jobs that have `[workers.<job>]`, in the order of [`WorkersSettings`].
-pub const JOBS: [&str; 7] = [
+pub const JOBS: [&str; 8] = [
     "verification",
     "da_routing",
     "da_response_timeout",
+    "applicant_idle",
     "email_verification",
     "manual_review",
     "provisioning_sync",
@@ -27,6 +28,8 @@ pub struct WorkersSettings {
     pub da_routing: WorkerSettings,
     /// `workers.da_response_timeout`.
     pub da_response_timeout: WorkerSettings,
+    /// `workers.applicant_idle`.
+    pub applicant_idle: WorkerSettings,
     /// `workers.email_verification`.
     pub email_verification: WorkerSettings,
     /// `workers.manual_review`.
@@ -117,6 +120,7 @@ impl WorkersSettings {
             "verification" => Some(&self.verification),
             "da_routing" => Some(&self.da_routing),
             "da_response_timeout" => Some(&self.da_response_timeout),
+            "applicant_idle" => Some(&self.applicant_idle),
             "email_verification" => Some(&self.email_verification),
             "manual_review" => Some(&self.manual_review),
             "provisioning_sync" => Some(&self.provisioning_sync),
@@ -130,6 +134,7 @@ impl WorkersSettings {
             verification,
             da_routing,
             da_response_timeout,
+            applicant_idle,
             email_verification,
             manual_review,
             provisioning_sync,
@@ -146,6 +151,7 @@ impl WorkersSettings {
             verification,
             da_routing,
             da_response_timeout,
+            applicant_idle,
             email_verification,
             manual_review,
             provisioning_sync,

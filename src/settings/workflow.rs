@@ -37,6 +37,8 @@ pub struct EmailVerificationSettings {
 pub struct ReviewSettings {
     /// How long an agent has.
     pub sla: Duration,
+    /// How long the applicant has for answering an agent's question.
+    pub answer_within: Duration,
     /// Where cases are mailed to.
     pub mailbox: Option<Mailbox>,
     /// Where overdue cases go; to ops when unset.
@@ -133,6 +135,7 @@ impl ReviewSettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
         Self {
             sla: reader.duration("review.sla", &ANY_WAIT),
+            answer_within: reader.duration("review.answer_within", &ANY_WAIT),
             mailbox: reader.optional_text("review.mailbox", MAILBOX, values::mailbox),
             supervisor: reader.optional_text("review.supervisor", MAILBOX, values::mailbox),
             max_failed_attempts: reader.integer("review.max_failed_attempts", 0..=1_000_000),

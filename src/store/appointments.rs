@@ -1,12 +1,14 @@
 //! Appointments and grants made here, and the epochs of the trees that they change.
 
+use chrono::{DateTime, Utc};
 use enrolld_jobs::values::{AccountId, OrganizationId};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
 
 use super::{
     Store,
-    entities::{appointment, grant},
+    entities::{appointment, failed_attempt, grant},
     error::StoreError,
+    milliseconds,
 };
 
 impl Store {
@@ -40,6 +42,19 @@ impl Store {
             .count(&self.reader)
             .await?;
         Ok(number > 0)
+    }
+
+    /// How often the account has failed verification since `since` (D9).
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn failed_attempts(&self, account: &AccountId, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        let number = failed_attempt::Entity::find()
+            .filter(failed_attempt::Column::AccountId.eq(account.as_str()))
+            .filter(failed_attempt::Column::AtMs.gte(milliseconds(since)))
+            .count(&self.reader)
+            .await?;
+        Ok(number)
     }
 
     /// The epoch of a tree: facts about its DAs that were gathered afterwards hold as long as it stays the same.

@@ -202,6 +202,11 @@ impl Batch<'_> {
             .await?;
         self.execute(&statements.insert_appointments, &self.all_of(|item| &item.appointments))
             .await?;
+        self.execute(
+            &statements.insert_failed_attempts,
+            &self.all_of(|item| &item.failed_attempts),
+        )
+        .await?;
         self.execute(&statements.insert_grants, &self.all_of(|item| &item.grants))
             .await?;
         self.execute(&statements.apply_inbox, &self.good(|item| item.inbox.as_ref()))

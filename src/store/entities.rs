@@ -107,10 +107,11 @@ entity!(
         id: String,
         registration_id: String,
         purpose: String,
+        account_id: Option<String>,
         nonce: String,
         key_id: String,
         token_digest: String,
-        valid_until_ms: i64,
+        valid_until_ms: Option<i64>,
         created_ms: i64,
     }
 );
@@ -139,6 +140,16 @@ entity!(
         access: String,
         granted_ms: i64,
         ended_ms: Option<i64>,
+    }
+);
+
+entity!(
+    /// Verifications that failed (D9).
+    failed_attempt, "failed_attempts", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: String,
+        account_id: String,
+        at_ms: i64,
     }
 );
 

@@ -31,6 +31,7 @@ pub(super) struct Statements {
     pub(super) insert_links: String,
     pub(super) insert_appointments: String,
     pub(super) insert_grants: String,
+    pub(super) insert_failed_attempts: String,
     pub(super) apply_inbox: String,
 }
 
@@ -206,6 +207,7 @@ impl Statements {
                     Text("id"),
                     Text("registration_id"),
                     Text("purpose"),
+                    Text("account_id"),
                     Text("nonce"),
                     Text("key_id"),
                     Text("token_digest"),
@@ -234,6 +236,7 @@ impl Statements {
                     Integer("granted_ms"),
                 ],
             ),
+            insert_failed_attempts: insert("failed_attempts", &[Text("id"), Text("account_id"), Integer("at_ms")]),
             apply_inbox: format!(
                 "UPDATE inbox SET state = 'applied', done_ms = r.done_ms FROM {} WHERE inbox.seq = r.seq",
                 rows(backend, &[Integer("seq"), Integer("done_ms")])

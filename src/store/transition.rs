@@ -25,6 +25,8 @@ pub struct Transition {
     pub appointments: Vec<NewAppointment>,
     /// New grants.
     pub grants: Vec<NewGrant>,
+    /// Verifications that failed.
+    pub failed_attempts: Vec<NewFailedAttempt>,
     /// Change of the mail that a job has sent, or not.
     pub mail: Option<MailWrite>,
 }
@@ -195,14 +197,16 @@ pub struct NewLink {
     pub registration_id: String,
     /// What it is for.
     pub purpose: &'static str,
+    /// Whose it is, where it is a DA's.
+    pub account_id: Option<String>,
     /// 256 random bits, in hexadecimal digits.
     pub nonce: String,
     /// Which key the token is derived under.
     pub key_id: String,
     /// SHA-256 of the token, in hexadecimal digits.
     pub token_digest: String,
-    /// When it expires.
-    pub valid_until_ms: i64,
+    /// When it expires, if ever.
+    pub valid_until_ms: Option<i64>,
     /// When it was made.
     pub created_ms: i64,
 }
@@ -237,6 +241,17 @@ pub struct NewGrant {
     pub access: &'static str,
     /// When.
     pub granted_ms: i64,
+}
+
+/// A verification that failed (D9).
+#[derive(Debug, Clone, Serialize)]
+pub struct NewFailedAttempt {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose.
+    pub account_id: String,
+    /// When.
+    pub at_ms: i64,
 }
 
 /// What became of a transition.

@@ -1,6 +1,7 @@
 //! HTTP: the routers on a listener of their own, over a real database and a real Redis, with a clock that the test sets.
 
 mod api;
+mod decide;
 mod events;
 mod health;
 mod pages;
@@ -70,6 +71,7 @@ impl Environment for World {
 struct Wanted {
     api_token: bool,
     public_listener: bool,
+    no_decisions_by_link: bool,
 }
 
 impl Wanted {
@@ -124,11 +126,15 @@ impl Fixture {
             directory: EmbeddedDirectory::new(store.reader().clone()),
             mailer: Mailer::file(from, folder.path().join("mails")).expect("the sender is ASCII"),
             environment: world.clone(),
-            rules: Rules::default(),
+            rules: Rules {
+                decisions_by_link: !wanted.no_decisions_by_link,
+                ..Rules::default()
+            },
             link_keys: link_keys.clone(),
             public_url: PublicUrl::new("https://portal.example"),
             portal: Portal::from(&settings.portal),
             agents: None,
+            supervisor: None,
             dispatch,
             committed: Arc::default(),
             daemon_id: "daemon-1".to_owned(),

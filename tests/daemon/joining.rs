@@ -1,5 +1,7 @@
 //! Joining a company that has DAs (R31–R37, D2–D4, D20).
 
+mod by_link;
+
 use serde_json::{Value, json};
 
 use crate::steps::{JOINER, confirm, first, stable, wait_rejected};

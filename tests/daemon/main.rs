@@ -4,14 +4,17 @@
 mod support;
 
 mod becoming_da;
+mod da_response;
 mod directory;
 mod harness;
 mod http;
+mod idle;
 mod intake_faults;
 mod joining;
 mod life;
 mod ordering;
 mod refused;
+mod review;
 mod steps;
 mod store;
 mod wrong_data;

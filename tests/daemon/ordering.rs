@@ -91,7 +91,12 @@ async fn three_hundred_at_once_all_get_through(database: Database) {
     let (last, who) = all[all.len() - 1];
     wait_changes(&daemon, &name(last, who), 3).await;
     assert_eq!(changes(&daemon, &name(0, "a")).await.len(), 3);
-    assert_eq!(daemon.count("jobs WHERE state <> 'succeeded'").await, 0);
+    assert_eq!(
+        daemon.count("jobs WHERE state NOT IN ('succeeded', 'scheduled')").await,
+        0
+    );
+    let timers = "jobs WHERE state = 'scheduled' AND kind = 'applicant_idle'";
+    assert_eq!(daemon.count(timers).await, all.len(), "one for each");
     assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
 }
 

@@ -172,7 +172,7 @@ async fn events_that_do_not_fit_the_state_are_refused_and_repeats_are_not(databa
         [
             ("not_allowed", "already_submitted"),
             ("not_allowed", "not_available_yet"),
-            ("not_allowed", "not_available_yet"),
+            ("not_allowed", "wrong_state"),
             ("not_allowed", "wrong_state"),
             ("not_allowed", "wrong_state"),
         ]

@@ -56,6 +56,45 @@ pub(crate) fn da_denied(registration: &str, da_account: &str, reason: &str) -> V
     event("registration.da_decided", registration, &data)
 }
 
+/// An agent makes the applicant DA of an organization.
+pub(crate) fn appointed(registration: &str, organization: &str) -> Value {
+    reviewed(
+        registration,
+        &json!({"decision": "appoint", "organization_id": organization}),
+    )
+}
+
+/// An agent sends the request to the DAs of an organization.
+pub(crate) fn routed(registration: &str, organization: &str) -> Value {
+    reviewed(
+        registration,
+        &json!({"decision": "route", "organization_id": organization}),
+    )
+}
+
+pub(crate) fn rejected(registration: &str, reason: &str) -> Value {
+    reviewed(registration, &json!({"decision": "reject", "reason": reason}))
+}
+
+/// An agent asks the applicant something.
+pub(crate) fn asked(registration: &str, question: &str) -> Value {
+    reviewed(registration, &json!({"decision": "ask", "question": question}))
+}
+
+fn reviewed(registration: &str, decision: &Value) -> Value {
+    let mut data = decision.clone();
+    data["agent"] = json!("agent-7");
+    event("registration.review_decided", registration, &data)
+}
+
+pub(crate) fn information_provided(registration: &str, answer: &str) -> Value {
+    event(
+        "registration.information_provided",
+        registration,
+        &json!({"answer": answer}),
+    )
+}
+
 pub(crate) fn withdrawn(registration: &str) -> Value {
     event("registration.withdrawn", registration, &json!({}))
 }

@@ -3,9 +3,13 @@
 use super::{
     Case, Change, Decided,
     applying::{back_to_correction, errors, note_applicant, note_site},
+    review::count_as_site,
+    routing::{ask, without_reachable_da},
 };
 use crate::{
     cloud_event::DaDecision,
+    da_routing::first_reachable,
+    directory::SiteFacts,
     effect::{Effect, MailKind, Recipient},
     event::Present,
     job::JobKind,
@@ -14,26 +18,48 @@ use crate::{
 };
 
 /// A DA decided who is entitled to (D3); [`decide`](super::decide) has checked that.
-pub(super) fn da_decided(case: &Case<'_>, by: &AccountId, decision: &DaDecision, reason: Option<&String>) -> Decided {
+pub(super) fn da_decided(case: &Case<'_>, decided: &ByDa<'_>) -> Decided {
     let Some(present) = &case.facts.present else {
         return Decided::NeedsPresentFacts;
     };
-    match decision {
-        DaDecision::Grant { role } => granted(case, present, by, *role),
-        DaDecision::Deny => case
-            .change()
-            .resting_on_tree()
-            .detail("decision", "deny")
-            .to(State::Denied {
-                by: by.clone(),
-                reason: reason.cloned(),
-            })
-            .mail_about(by, MailKind::AccessDenied, Recipient::Applicant)
-            .decided(),
+    match decided.decision {
+        DaDecision::Grant { role } => granted(case, present, decided, *role),
+        DaDecision::Deny => {
+            let change = case
+                .change()
+                .resting_on_tree()
+                .detail("decision", "deny")
+                .to(State::Denied {
+                    by: decided.by.clone(),
+                    reason: decided.reason.cloned(),
+                });
+            receipted(change, decided)
+                .mail_about(decided.by, MailKind::AccessDenied, Recipient::Applicant)
+                .decided()
+        }
     }
 }
 
-fn granted(case: &Case<'_>, present: &Present, by: &AccountId, role: Role) -> Decided {
+/// What a DA decided.
+pub(super) struct ByDa<'a> {
+    pub(super) by: &'a AccountId,
+    pub(super) decision: &'a DaDecision,
+    pub(super) reason: Option<&'a String>,
+    pub(super) via_link: bool,
+}
+
+/// A decision by link is receipted to the DA: whoever else got hold of the link cannot use it unnoticed.
+fn receipted<'a>(change: Change<'a>, decided: &ByDa<'_>) -> Change<'a> {
+    if !decided.via_link {
+        return change;
+    }
+    let da = decided.by.clone();
+    change
+        .detail("via", "link")
+        .mail_about(&da, MailKind::DecisionReceipt, Recipient::Account(da.clone()))
+}
+
+fn granted(case: &Case<'_>, present: &Present, decided: &ByDa<'_>, role: Role) -> Decided {
     let errors = errors(case, present);
     if !errors.is_empty() {
         return back_to_correction(case, present, errors);
@@ -59,7 +85,7 @@ fn granted(case: &Case<'_>, present: &Present, by: &AccountId, role: Role) -> De
             .decided();
     };
     let applicant = case.registration.account_id.clone();
-    change
+    let change = change
         .resting_on_tree()
         .detail("decision", "grant")
         .detail("role", role.as_str())
@@ -75,14 +101,53 @@ fn granted(case: &Case<'_>, present: &Present, by: &AccountId, role: Role) -> De
                 organization_id: site,
                 appointed: false,
             },
-        })
-        .mail_about(by, MailKind::AccessApproved, Recipient::Applicant)
+        });
+    receipted(change, decided)
+        .mail_about(decided.by, MailKind::AccessApproved, Recipient::Applicant)
         .decided()
+}
+
+/// The applicant has provided everything for becoming DA of `organization`, and nothing needs assessment: they are appointed,
+/// unless somebody was first (D5).
+pub(super) fn complete(change: Change<'_>, site: &SiteFacts, organization: OrganizationId) -> Decided {
+    match overtaken(change, site, &organization) {
+        Ok(decided) => *decided,
+        Err(change) => appoint(*change, organization),
+    }
+}
+
+/// A DA covers the organization by now: the request is forwarded to them, without another confirmation (D5). Gives the change
+/// back when nobody does.
+pub(super) fn overtaken<'a>(
+    change: Change<'a>,
+    site: &SiteFacts,
+    organization: &OrganizationId,
+) -> Result<Box<Decided>, Box<Change<'a>>> {
+    let change = change.resting_on_tree();
+    let administrators = site.administrators_of(organization);
+    if administrators.is_empty() {
+        return Err(Box::new(change));
+    }
+    let decided = match first_reachable(&administrators, &change.registration.account_id).cloned() {
+        Some(da) => {
+            let chain = change.registration.site.as_ref().map_or(&[][..], |site| &site.chain);
+            let is_elsewhere = !chain.iter().any(|o| o.id == *organization);
+            let mut change = change;
+            if is_elsewhere {
+                // An agent chose it: there its DAs decide, as if the request had been routed to them.
+                count_as_site(&mut change.registration, organization, site);
+            }
+            let rerouted = change.mail_about(&da.account_id, MailKind::Rerouted, Recipient::Applicant);
+            ask(rerouted, da).decided()
+        }
+        None => without_reachable_da(change).decided(),
+    };
+    Ok(Box::new(decided))
 }
 
 /// The applicant becomes DA of `organization`, and with it Customer Administrator there (R2, R56, R59, D20), and gets
 /// the three mails (R66–R69).
-pub(super) fn appoint(change: Change<'_>, organization: OrganizationId) -> Decided {
+fn appoint(change: Change<'_>, organization: OrganizationId) -> Decided {
     let account_id = change.registration.account_id.clone();
     let grant = |access| Effect::Grant {
         account_id: account_id.clone(),

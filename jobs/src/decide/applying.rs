@@ -52,6 +52,10 @@ fn new_registration(
         selected: None,
         verification_mails: Vec::new(),
         verified_email: None,
+        routed_to: None,
+        assessed: false,
+        notices: 0,
+        deadline: None,
         state: State::Verifying,
     }
 }
@@ -67,6 +71,8 @@ pub(super) fn resubmitted(case: &Case<'_>, numbers: &EnteredNumbers) -> Decided 
     registration.administrators = Vec::new();
     registration.selected = None;
     registration.verified_email = None;
+    registration.routed_to = None;
+    registration.assessed = false;
     change
         .to(State::Verifying)
         .effect(Effect::Run(JobKind::Verification))
@@ -84,7 +90,8 @@ pub(super) fn verified(case: &Case<'_>, present: &Present) -> Decided {
     let mut change = case.change();
     note_applicant(&mut change.registration, present);
     if !errors.is_empty() {
-        return to_correction(change, errors).decided();
+        let failed = Effect::NoteFailedAttempt(case.registration.account_id.clone());
+        return to_correction(change, errors).effect(failed).decided();
     }
     note_site(&mut change.registration, present);
     change

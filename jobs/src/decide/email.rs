@@ -5,14 +5,13 @@ use uuid::Uuid;
 use super::{
     Case, Change, Decided, access,
     applying::{back_to_correction, errors, note_applicant, note_site},
-    routing::{ask, to_review, without_reachable_da},
+    routing::to_review,
 };
 use crate::{
-    da_routing::first_reachable,
     directory::SiteFacts,
-    effect::{Effect, MailKind, Recipient},
+    effect::{Effect, LinkPurpose, MailKind, Recipient},
     email_verification::{may_resend, still_counting, within_daily_limit},
-    event::Present,
+    event::{Chosen, Present},
     job::JobKind,
     manual_review,
     refusal::{Reason, Refusal},
@@ -58,11 +57,14 @@ fn wait_for(mut change: Change<'_>, address: EmailAddress) -> Change<'_> {
     change.registration.verification_mails = mails;
     let link = Link {
         id: change.next_effect_id(),
-        address: address.clone(),
+        address,
         valid_until,
     };
     change
-        .effect(Effect::IssueLink { address, valid_until })
+        .effect(Effect::IssueLink {
+            purpose: LinkPurpose::EmailVerification,
+            valid_until: Some(valid_until),
+        })
         .to(State::AwaitingEmail { link })
         .mail(MailKind::Verification, Recipient::Applicant)
 }
@@ -117,33 +119,35 @@ fn address_changed(change: Change<'_>, address: EmailAddress) -> Decided {
     wait_for(change.detail("code", "address_changed"), address).decided()
 }
 
-/// The applicant has provided everything: appoint, unless somebody was first (D5) or an agent must look (D9).
+/// The applicant has provided everything. Where an agent chose the organization, it need not be one of the contract's.
 fn completed(case: &Case<'_>, mut change: Change<'_>, present: &Present) -> Decided {
     note_site(&mut change.registration, present);
     let selected = case.registration.selected.clone();
-    let Some((site, organization)) = still_offered(present, selected) else {
-        // The contract belongs elsewhere by now: the choice was made among the wrong organizations.
-        change.registration.selected = None;
-        return change
-            .to(State::Routing)
-            .effect(Effect::Run(JobKind::DaRouting))
-            .decided();
-    };
-    let change = change.resting_on_tree();
-    let administrators = site.administrators_of(&organization);
-    if !administrators.is_empty() {
-        return match first_reachable(&administrators, &case.registration.account_id).cloned() {
-            Some(da) => {
-                let rerouted = change.mail_about(&da.account_id, MailKind::Rerouted, Recipient::Applicant);
-                ask(rerouted, da).decided()
-            }
-            None => without_reachable_da(change).decided(),
+    if let (true, Some(organization)) = (case.registration.assessed, &selected) {
+        return match &case.facts.chosen {
+            None => Decided::NeedsOrganization(organization.clone()),
+            Some(Chosen::Site(site)) => access::complete(change, site, organization.clone()),
+            // It is gone from the directory: an agent has to choose again.
+            Some(Chosen::Unknown) => to_review(change, ReviewReason::AdditionalAssessment).decided(),
         };
     }
-    if manual_review::is_asked_for(present, site, &organization) {
-        return to_review(change, ReviewReason::AdditionalAssessment).decided();
+    match still_offered(present, selected) {
+        Some((site, organization)) if !manual_review::is_asked_for(present, site, &organization, case.rules) => {
+            access::complete(change, site, organization)
+        }
+        Some((site, organization)) => match access::overtaken(change, site, &organization) {
+            Ok(decided) => *decided,
+            Err(change) => to_review(*change, ReviewReason::AdditionalAssessment).decided(),
+        },
+        None => {
+            // The contract belongs elsewhere by now: the choice was made among the wrong organizations.
+            change.registration.selected = None;
+            change
+                .to(State::Routing)
+                .effect(Effect::Run(JobKind::DaRouting))
+                .decided()
+        }
     }
-    access::appoint(change, organization)
 }
 
 fn still_offered(present: &Present, selected: Option<OrganizationId>) -> Option<(&SiteFacts, OrganizationId)> {

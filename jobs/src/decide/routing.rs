@@ -4,11 +4,11 @@ use super::{Case, Change, Decided, applying::note_site, email};
 use crate::{
     da_routing::first_reachable,
     directory::Administrator,
-    effect::{Effect, MailKind, Recipient},
+    effect::{Effect, LinkPurpose, MailKind, Recipient},
     event::Present,
     job::JobKind,
     refusal::{Reason, Refusal},
-    registration::{Asked, ReviewReason, State},
+    registration::{Asked, ReviewClock, ReviewReason, State},
     values::OrganizationId,
 };
 
@@ -54,16 +54,39 @@ pub(super) fn ask(change: Change<'_>, da: Administrator) -> Change<'_> {
         .map(|other| other.account_id.clone())
         .filter(|id| *id != asked && *id != change.registration.account_id)
         .collect();
-    let at = change.case.now;
-    let change = change
-        .detail("da_account_id", asked.as_str())
-        .to(State::AwaitingDa {
-            asked: vec![Asked { administrator: da, at }],
-        })
-        .mail_about(&asked, MailKind::AccessRequest, Recipient::Account(asked.clone()));
+    let change = asked_next(change, Vec::new(), da);
     others.into_iter().fold(change, |change, id| {
         change.mail_about(&asked, MailKind::AccessRequestNotice, Recipient::Account(id))
     })
+}
+
+/// The next DA is asked, after others who did not answer; they may still decide (D1).
+pub(super) fn ask_next<'a>(change: Change<'a>, asked: &[Asked], da: Administrator) -> Change<'a> {
+    asked_next(change, asked.to_vec(), da)
+}
+
+/// `da` is asked, after those of `asked`, with a link to decide by.
+fn asked_next(mut change: Change<'_>, mut asked: Vec<Asked>, da: Administrator) -> Change<'_> {
+    let id = da.account_id.clone();
+    // Another wait, perhaps in the same state.
+    change.registration.notices = 0;
+    let link = change.case.rules.decisions_by_link.then(|| change.next_effect_id());
+    if link.is_some() {
+        let purpose = LinkPurpose::Decision(id.clone());
+        change = change.effect(Effect::IssueLink {
+            purpose,
+            valid_until: None,
+        });
+    }
+    asked.push(Asked {
+        administrator: da,
+        at: change.case.now,
+        link,
+    });
+    change
+        .detail("da_account_id", id.as_str())
+        .to(State::AwaitingDa { asked })
+        .mail_about(&id, MailKind::AccessRequest, Recipient::Account(id.clone()))
 }
 
 /// There are DAs, but none can be reached: to an agent at once (D2).
@@ -73,9 +96,18 @@ pub(super) fn without_reachable_da(change: Change<'_>) -> Change<'_> {
 
 /// An agent takes over (R62, D10).
 pub(super) fn to_review(change: Change<'_>, reason: ReviewReason) -> Change<'_> {
+    let clock = ReviewClock {
+        started: change.case.now,
+        notices: 0,
+    };
+    to_review_with(change, reason, clock)
+}
+
+/// As [`to_review`], with a clock that has run before.
+pub(super) fn to_review_with(change: Change<'_>, reason: ReviewReason, clock: ReviewClock) -> Change<'_> {
     change
         .detail("review_reason", reason.as_str())
-        .to(State::InReview { reason })
+        .to(State::InReview { reason, clock })
         .mail(MailKind::ReviewCase, Recipient::Agents)
 }
 
@@ -84,6 +116,7 @@ pub(super) fn organization_selected(case: &Case<'_>, choice: Option<&Organizatio
     let mut change = case.change();
     let Some(organization) = choice else {
         change.registration.selected = None;
+        change.registration.assessed = false;
         return to_review(change, ReviewReason::NoneOfTheAbove).decided();
     };
     let chain = case.registration.site.as_ref().map_or(&[][..], |site| &site.chain);
@@ -92,6 +125,8 @@ pub(super) fn organization_selected(case: &Case<'_>, choice: Option<&Organizatio
         let refusal = Refusal::new(Reason::InvalidData, "organization_not_offered").with("offered", offered);
         return Decided::Refusal(refusal);
     }
+    // What an agent settled is their own choice (D9); another is assessed as any.
+    change.registration.assessed &= case.registration.selected.as_ref() == Some(organization);
     change.registration.selected = Some(organization.clone());
     let change = change.detail("organization_id", organization.as_str());
     if let State::AwaitingEmail { .. } = case.registration.state {

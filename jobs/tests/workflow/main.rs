@@ -3,12 +3,17 @@
 //!
 //! `UPDATE_DOCS=1 cargo test -p enrolld-jobs --test workflow` writes the generated documents anew.
 
+mod agents_clock;
 mod becoming_da;
 mod cloud_events;
+mod da_links;
+mod da_silence;
 mod email_verification;
+mod idle_applicants;
 mod joining;
 mod properties;
 mod published;
 mod resubmission;
+mod review;
 mod road;
 mod verification;

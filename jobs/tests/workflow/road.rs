@@ -4,13 +4,14 @@ use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Duration, NaiveDate, TimeZone, Utc};
 use enrolld_jobs::{
-    cloud_event::DaDecision,
+    cloud_event::{DaDecision, ReviewDecision},
     decide::{Decided, Decision, decide, submit},
     directory::{Account, AccountStatus, Administrator, ApplicantFacts, Contract, Organization, SiteFacts},
     effect::{Effect, MailKind, Recipient},
-    event::{EnteredNumbers, Event, Facts, Present},
+    event::{Chosen, EnteredNumbers, Event, Facts, Present},
+    job::JobKind,
     refusal::Refusal,
-    registration::{FieldErrorCode, Registration, State, StateName},
+    registration::{FieldErrorCode, Registration, ReviewReason, State, StateName},
     rules::Rules,
     values::{AccountId, EmailAddress, Entered, OrganizationId, RegistrationId, Role},
 };
@@ -94,6 +95,15 @@ pub(crate) fn good(administrators: Vec<Administrator>) -> Present {
             administrators,
         }),
         holds_access: false,
+        failed_attempts: 0,
+    }
+}
+
+/// The facts about another company's only organization, which an agent may choose.
+pub(crate) fn company(id: &str, administrators: Vec<Administrator>) -> SiteFacts {
+    SiteFacts {
+        chain: vec![organization(id, None)],
+        administrators,
     }
 }
 
@@ -118,6 +128,7 @@ pub(crate) fn grant(by: &str) -> Event {
             role: Role::CustomerUser,
         },
         reason: None,
+        via_link: false,
     }
 }
 
@@ -126,6 +137,40 @@ pub(crate) fn deny(by: &str) -> Event {
         by: account_id(by),
         decision: DaDecision::Deny,
         reason: Some("not one of ours".to_owned()),
+        via_link: false,
+    }
+}
+
+/// What the agent `smith` decides.
+pub(crate) fn reviewed(decision: ReviewDecision) -> Event {
+    Event::ReviewDecided {
+        agent: "smith".to_owned(),
+        decision,
+        reason: None,
+    }
+}
+
+pub(crate) fn appoint(of: &str) -> Event {
+    reviewed(ReviewDecision::Appoint {
+        organization_id: organization_id(of),
+    })
+}
+
+pub(crate) fn route_to(organization: &str) -> Event {
+    reviewed(ReviewDecision::Route {
+        organization_id: organization_id(organization),
+    })
+}
+
+pub(crate) fn question() -> Event {
+    reviewed(ReviewDecision::Ask {
+        question: "Which site?".to_owned(),
+    })
+}
+
+pub(crate) fn answer() -> Event {
+    Event::InformationProvided {
+        answer: "San Jose".to_owned(),
     }
 }
 
@@ -139,6 +184,8 @@ pub(crate) struct Road {
     pub(crate) registration: Registration,
     pub(crate) now: DateTime<Utc>,
     pub(crate) rules: Arc<Rules>,
+    /// What an agent may choose, besides the organizations of the present facts.
+    pub(crate) companies: Vec<SiteFacts>,
 }
 
 impl Road {
@@ -160,6 +207,7 @@ impl Road {
             registration: decision.registration,
             now: start(),
             rules: Arc::clone(&RULES),
+            companies: Vec::new(),
         }
     }
 
@@ -197,11 +245,67 @@ impl Road {
         self
     }
 
+    /// In review, after *None of the above*, on facts without DA.
+    pub(crate) fn in_review() -> Self {
+        let present = good(vec![]);
+        let mut road = Self::routed(&present);
+        road.does(&Event::OrganizationSelected(None), &present);
+        assert_eq!(road.state(), StateName::InReview);
+        road
+    }
+
+    /// Decides on these facts and, where it is asked for, on those of an organization that an agent chose.
     pub(crate) fn decide(&self, event: &Event, present: &Present) -> Decided {
-        let facts = Facts {
+        let mut facts = Facts {
             present: Some(present.clone()),
+            chosen: None,
         };
+        let decided = decide(&self.registration, event, &facts, self.now, &self.rules);
+        let Decided::NeedsOrganization(id) = decided else {
+            return decided;
+        };
+        facts.chosen = Some(self.chosen(&id, present).map_or(Chosen::Unknown, Chosen::Site));
         decide(&self.registration, event, &facts, self.now, &self.rules)
+    }
+
+    fn chosen(&self, id: &OrganizationId, present: &Present) -> Option<SiteFacts> {
+        let mut known = present.site.iter().chain(&self.companies);
+        known.find_map(|site| {
+            let level = site.chain.iter().position(|o| o.id == *id)?;
+            Some(SiteFacts {
+                chain: site.chain[..=level].to_vec(),
+                administrators: site.administrators_of(id),
+            })
+        })
+    }
+
+    /// The timer that is set goes off: at the deadline, or now if that is past.
+    pub(crate) fn time_is_up(&mut self, present: &Present) -> Decision {
+        self.now = self.now.max(self.deadline());
+        let step = self.registration.step;
+        self.does(&Event::TimeIsUp { step }, present)
+    }
+
+    pub(crate) fn deadline(&self) -> DateTime<Utc> {
+        self.registration.deadline.expect("a deadline")
+    }
+
+    /// Who was asked so far; the last is asked now.
+    pub(crate) fn asked(&self) -> Vec<&str> {
+        let State::AwaitingDa { asked } = &self.registration.state else {
+            panic!("nobody is asked in {:?}", self.state());
+        };
+        asked
+            .iter()
+            .map(|asked| asked.administrator.account_id.as_str())
+            .collect()
+    }
+
+    pub(crate) fn review_reason(&self) -> ReviewReason {
+        let State::InReview { reason, .. } = &self.registration.state else {
+            panic!("no agent in {:?}", self.state());
+        };
+        *reason
     }
 
     /// What is decided must be a change; it is made.
@@ -271,10 +375,39 @@ pub(crate) fn mails(decision: &Decision) -> Vec<(MailKind, String)> {
             match &mail.to {
                 Recipient::Applicant => "the applicant".to_owned(),
                 Recipient::Agents => "the agents".to_owned(),
+                Recipient::Supervisor => "the supervisor".to_owned(),
                 Recipient::Account(id) => id.to_string(),
             },
         )),
-        Effect::Run(_) | Effect::IssueLink { .. } | Effect::Appoint { .. } | Effect::Grant { .. } => None,
+        _ => None,
     });
     mails.collect()
+}
+
+/// The one mail of a decision.
+pub(crate) fn mail(decision: &Decision) -> (MailKind, String) {
+    let mut mails = mails(decision);
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    mails.remove(0)
+}
+
+/// What a decision gives or appoints to.
+pub(crate) fn gives(decision: &Decision) -> Vec<&Effect> {
+    let gives = |effect: &&Effect| matches!(effect, Effect::Appoint { .. } | Effect::Grant { .. });
+    decision.effects.iter().filter(gives).collect()
+}
+
+/// The effects that are neither mails nor timers.
+pub(crate) fn acts(decision: &Decision) -> Vec<&Effect> {
+    let acts = |effect: &&Effect| !matches!(effect, Effect::Mail(_) | Effect::Wake { .. });
+    decision.effects.iter().filter(acts).collect()
+}
+
+/// When a decision has the daemon woken.
+pub(crate) fn wakes(decision: &Decision) -> Vec<(JobKind, DateTime<Utc>)> {
+    let wakes = decision.effects.iter().filter_map(|effect| match effect {
+        Effect::Wake { job, at } => Some((*job, *at)),
+        _ => None,
+    });
+    wakes.collect()
 }

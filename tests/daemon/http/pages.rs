@@ -20,7 +20,7 @@ async fn start() -> Fixture {
 }
 
 /// Checks the headers of the contract, and returns the page.
-async fn page(response: Response, status: u16) -> String {
+pub(super) async fn page(response: Response, status: u16) -> String {
     assert_eq!(response.status(), status);
     let headers = response.headers().clone();
     for (name, value) in [
@@ -42,7 +42,7 @@ async fn page(response: Response, status: u16) -> String {
     response.text().await.expect("a body")
 }
 
-async fn get(fixture: &Fixture, path: &str, status: u16) -> String {
+pub(super) async fn get(fixture: &Fixture, path: &str, status: u16) -> String {
     page(send(fixture.get(path)).await, status).await
 }
 
@@ -366,13 +366,20 @@ async fn d7_no_log_has_a_token_or_an_address() {
     get(&fixture, &format!("{link}x"), 404).await;
     problem(fixture.get(&format!("{link}/x")), 404).await;
     problem(fixture.client.delete(format!("http://{}{link}", fixture.address)), 405).await;
+    let decide = super::decide::link(&fixture, "reg-2", "joost", "wilma").await;
+    let decide_token = decide.trim_start_matches("/decide/");
+    get(&fixture, &decide, 200).await;
+    post(&fixture, &decide, 422).await;
+    page(send(fixture.post(&decide).form(&[("decision", "deny")])).await, 200).await;
 
     let log = String::from_utf8(LOG.take().expect("it is kept")).expect("UTF-8");
     assert!(
-        log.contains("/verify/{token}") && log.contains("(no such path)"),
+        ["/verify/{token}", "/decide/{token}", "(no such path)"]
+            .iter()
+            .all(|path| log.contains(path)),
         "{log}"
     );
-    for secret in [token, "newbie@acme.example"] {
+    for secret in [token, decide_token, "newbie@acme.example", "joost@lagelanden.example"] {
         assert!(!log.contains(secret), "{log}");
     }
 }

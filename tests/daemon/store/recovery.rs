@@ -13,7 +13,6 @@ use enrolld::recovery::Recovery;
 use enrolld::settings::Settings;
 use enrolld::store::daemons::Daemon;
 use enrolld_jobs::rules::Rules;
-use enrolld_jobs::verification::PersonalDomains;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::{Clock, read_as, wait_length};
@@ -32,16 +31,12 @@ fn executor(store: &Store) -> Executor {
         directory: EmbeddedDirectory::new(store.reader().clone()),
         mailer: Mailer::new(&settings.mail).expect("mail goes to files"),
         environment: Arc::new(Clock),
-        rules: Rules {
-            link_valid_for: Duration::from_hours(1),
-            resend_cooldown: Duration::from_mins(1),
-            resends_per_day: 1,
-            personal_domains: PersonalDomains::new(std::iter::empty(), std::iter::empty()),
-        },
+        rules: Rules::default(),
         link_keys: LinkKeys::new(vec!["0123456789abcdef0123456789abcdef".to_owned().into()]).expect("one key"),
         public_url: PublicUrl::new("https://portal.example"),
         portal: Portal::from(&settings.portal),
         agents: None,
+        supervisor: None,
         dispatch,
         committed: Arc::default(),
         daemon_id: ME.to_owned(),

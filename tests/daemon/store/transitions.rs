@@ -58,10 +58,11 @@ async fn every_part_of_a_transition_is_written(database: Database) {
             id: link_id,
             registration_id: "reg-1".to_owned(),
             purpose: "verify",
+            account_id: None,
             nonce: "00ff".to_owned(),
             key_id: "k1".to_owned(),
             token_digest: "abcd".to_owned(),
-            valid_until_ms: ms(100),
+            valid_until_ms: Some(ms(100)),
             created_ms: ms(1),
         }],
         grants: vec![NewGrant {

@@ -10,7 +10,7 @@ use enrolld_jobs::{
 use proptest::{prelude::*, sample::select};
 use uuid::Uuid;
 
-use crate::road::{account_id, da, good, numbers, organization, organization_id};
+use crate::road::{account_id, da, good, numbers, organization, organization_id, reviewed};
 
 /// An event as it is drawn: what names the registration's own step, link or organizations is filled in when it happens.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub(super) enum Drawn {
     Resend,
     LinkUsed(DrawnLink),
     Decided(&'static str, bool),
-    Review,
+    Reviewed(ReviewDecision),
     Information,
     Withdrawn,
     Verify {
@@ -35,6 +35,10 @@ pub(super) enum Drawn {
     Route {
         behind: u32,
     },
+    TimeIsUp {
+        behind: u32,
+    },
+    Recheck,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,12 +81,9 @@ impl Drawn {
                     DaDecision::Deny
                 },
                 reason: None,
+                via_link: by.len() > 4,
             },
-            Self::Review => Event::ReviewDecided {
-                agent: "smith".to_owned(),
-                decision: ReviewDecision::Reject,
-                reason: None,
-            },
+            Self::Reviewed(decision) => reviewed(decision.clone()),
             Self::Information => Event::InformationProvided {
                 answer: "yes".to_owned(),
             },
@@ -93,6 +94,10 @@ impl Drawn {
             Self::Route { behind } => Event::Route {
                 step: registration.step.saturating_sub(*behind),
             },
+            Self::TimeIsUp { behind } => Event::TimeIsUp {
+                step: registration.step.saturating_sub(*behind),
+            },
+            Self::Recheck => Event::Recheck,
         }
     }
 }
@@ -106,9 +111,11 @@ fn onward(registration: &Registration, grant: bool) -> Drawn {
         StateName::AwaitingOrganization => Drawn::Selected(Some("root")),
         StateName::AwaitingEmail => Drawn::LinkUsed(DrawnLink::Newest),
         StateName::AwaitingDa => Drawn::Decided("boss", grant),
-        StateName::InReview
-        | StateName::AwaitingInformation
-        | StateName::Provisioning
+        StateName::InReview => Drawn::Reviewed(ReviewDecision::Appoint {
+            organization_id: organization_id(if grant { "root" } else { "other" }),
+        }),
+        StateName::AwaitingInformation => Drawn::Information,
+        StateName::Provisioning
         | StateName::Active
         | StateName::Denied
         | StateName::Rejected
@@ -138,11 +145,33 @@ pub(super) fn drawn() -> impl Strategy<Value = Drawn> {
         .prop_map(Drawn::LinkUsed),
         5 => (select(vec!["boss", "second", "newbie", "rival", "stranger"]), any::<bool>())
             .prop_map(|(by, grant)| Drawn::Decided(by, grant)),
-        1 => Just(Drawn::Review),
-        1 => Just(Drawn::Information),
+        6 => review_decision().prop_map(Drawn::Reviewed),
+        3 => Just(Drawn::Information),
+        10 => select(vec![0, 0, 0, 0, 1]).prop_map(|behind| Drawn::TimeIsUp { behind }),
+        2 => Just(Drawn::Recheck),
         1 => Just(Drawn::Withdrawn),
         6 => select(vec![0, 0, 0, 1, 2]).prop_map(|behind| Drawn::Verify { behind }),
         6 => select(vec![0, 0, 0, 1, 2]).prop_map(|behind| Drawn::Route { behind }),
+    ]
+}
+
+fn review_decision() -> impl Strategy<Value = ReviewDecision> {
+    let organization = || select(vec!["root", "site", "other", "other", "elsewhere"]).prop_map(organization_id);
+    prop_oneof![
+        3 => organization().prop_map(|organization_id| ReviewDecision::Appoint { organization_id }),
+        3 => organization().prop_map(|organization_id| ReviewDecision::Route { organization_id }),
+        1 => Just(ReviewDecision::Reject),
+        3 => Just(ReviewDecision::Ask { question: "Which site?".to_owned() }),
+    ]
+}
+
+/// Seconds between two happenings: mostly short, sometimes of the length of the timers.
+pub(super) fn wait() -> impl Strategy<Value = i64> {
+    const HOUR: i64 = 3_600;
+    prop_oneof![
+        6 => 0..HOUR,
+        2 => HOUR..30 * HOUR,
+        1 => 30 * HOUR..40 * 24 * HOUR,
     ]
 }
 
@@ -150,11 +179,11 @@ pub(super) fn drawn() -> impl Strategy<Value = Drawn> {
 pub(super) fn any_facts() -> impl Strategy<Value = Present> {
     let administrators = prop::collection::vec(
         (
-            select(vec!["boss", "second", "newbie"]),
+            select(vec!["boss", "second", "third", "fourth", "newbie"]),
             select(vec!["root", "site"]),
             prop::bool::weighted(0.7),
         ),
-        0..3,
+        0..5,
     );
     let email = select(vec![
         Some("newbie@acme.example"),
@@ -169,7 +198,16 @@ pub(super) fn any_facts() -> impl Strategy<Value = Present> {
         administrators,
         email,
         site,
-        [rarely(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely()],
+        [
+            rarely(),
+            rarely(),
+            rarely(),
+            rarely(),
+            rarely(),
+            rarely(),
+            rarely(),
+            rarely(),
+        ],
     )
         .prop_map(
             |(
@@ -184,6 +222,7 @@ pub(super) fn any_facts() -> impl Strategy<Value = Present> {
                     holds_access,
                     flagged,
                     ended,
+                    failing,
                 ],
             )| {
                 let administrators = administrators
@@ -218,6 +257,7 @@ pub(super) fn any_facts() -> impl Strategy<Value = Present> {
                     present.site = None;
                 }
                 present.holds_access = holds_access;
+                present.failed_attempts = if failing { 11 } else { 10 };
                 present
             },
         )

@@ -1,4 +1,4 @@
-//! A world of one company, in which what is decided comes true.
+//! A world of two companies, in which what is decided comes true.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use proptest::{prelude::*, sample::select};
 
 use crate::road::{account, account_id, good, organization, organization_id, start};
 
-/// One tree with two sites, shared by the registrations of two people: what they do changes the other's facts.
+/// A tree with a site, and an organization of another company, shared by the registrations of two people: what they do changes the other's facts.
 pub(super) struct World {
     organizations: BTreeMap<OrganizationId, Organization>,
     profiles: BTreeMap<AccountId, Account>,
@@ -27,7 +27,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(with_da: bool) -> Self {
-        let organizations = [organization("root", None), organization("site", Some("root"))];
+        let organizations = [
+            organization("root", None),
+            organization("site", Some("root")),
+            organization("other", None),
+        ];
         let profiles = ["newbie", "rival", "boss"].map(|id| (account_id(id), account(id)));
         let appointments = with_da.then(|| appointment(&profiles[2].1, "site", start(), 0));
         Self {
@@ -46,22 +50,40 @@ impl World {
             status: if self.contract_active { "active" } else { "ended" }.to_owned(),
             ..good(vec![]).applicant.contract.expect("a contract")
         });
-        let chain: Vec<_> = ["root", "site"]
-            .iter()
-            .map(|id| self.organizations[&organization_id(id)].clone())
-            .collect();
+        let site = registration
+            .routed_to
+            .clone()
+            .unwrap_or_else(|| organization_id("site"));
+        let site = self.site_facts(&site);
         let holds = |o: &Organization| self.access.contains(&(registration.account_id.clone(), o.id.clone()));
         Present {
-            holds_access: chain.iter().any(holds),
+            holds_access: site.chain.iter().any(holds),
+            failed_attempts: 0,
             applicant: ApplicantFacts {
                 account,
                 covered: contract.is_some() && registration.serial_number.as_str() == "FOC1436Y3XK",
                 contract,
             },
-            site: Some(SiteFacts {
-                administrators: administrators(&chain, self.current_appointments()),
-                chain,
-            }),
+            site: Some(site),
+        }
+    }
+
+    /// The facts of every tree, down to its lowest organization.
+    pub(super) fn companies(&self) -> Vec<SiteFacts> {
+        ["site", "other"]
+            .map(|id| self.site_facts(&organization_id(id)))
+            .to_vec()
+    }
+
+    fn site_facts(&self, id: &OrganizationId) -> SiteFacts {
+        let up = std::iter::successors(self.organizations.get(id), |o| {
+            self.organizations.get(o.parent_id.as_ref()?)
+        });
+        let mut chain: Vec<_> = up.cloned().collect();
+        chain.reverse();
+        SiteFacts {
+            administrators: administrators(&chain, self.current_appointments()),
+            chain,
         }
     }
 
@@ -82,10 +104,8 @@ impl World {
                     account_id,
                     organization_id,
                 } => {
-                    let covers =
-                        |a: &Appointment| a.organization_id == *organization_id || a.organization_id.as_str() == "root";
                     assert!(
-                        !self.appointments.iter().any(covers),
+                        self.site_facts(organization_id).administrators.is_empty(),
                         "D5: {organization_id} had a DA already"
                     );
                     let position = i64::try_from(self.appointments.len()).expect("few");
@@ -100,7 +120,11 @@ impl World {
                 } => {
                     self.access.insert((account_id.clone(), organization_id.clone()));
                 }
-                Effect::Run(_) | Effect::Mail(_) | Effect::IssueLink { .. } => {}
+                Effect::Run(_)
+                | Effect::Wake { .. }
+                | Effect::NoteFailedAttempt(_)
+                | Effect::Mail(_)
+                | Effect::IssueLink { .. } => {}
             }
         }
     }

@@ -108,3 +108,33 @@ fn it_names_all_that_the_code_knows() {
         );
     }
 }
+
+/// The table of states, except what is marked as later.
+#[test]
+fn its_table_of_states_is_what_is_allowed() {
+    let text = contract();
+    let rows = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| state | what is awaited |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let mut seen = 0;
+    for row in rows.filter(|row| !row.contains("**later**")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        // What follows a semicolon depends on more than the state.
+        let events = cells[3].split(';').next().unwrap_or_default();
+        let mut listed: Vec<_> = events.split(", ").filter(|event| *event != "none").collect();
+        listed.sort_unstable();
+        for state in StateName::ALL
+            .iter()
+            .filter(|state| cells[1].contains(&format!("`{}`", state.as_str())))
+        {
+            let allowed = allowed(*state).iter().filter_map(|e| e.strip_prefix("registration."));
+            let mut allowed: Vec<_> = allowed.collect();
+            allowed.sort_unstable();
+            assert_eq!(listed, allowed, "{row}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, StateName::ALL.len() - 1, "provisioning is for later");
+}

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::Duration;
 use enrolld_jobs::{
-    cloud_event::UpstreamEvent,
+    cloud_event::{ReviewDecision, UpstreamEvent},
     decide::{Decided, allowed},
     event::{Event, Present},
     registration::{State, StateName},
@@ -16,7 +16,10 @@ use enrolld_jobs::{
 };
 
 use super::is_current;
-use crate::road::{Road, da, deny, good, good_but, grant, numbers, organization, selected, with_email};
+use crate::road::{
+    Road, answer, appoint, company, da, deny, good, good_but, grant, numbers, organization, question, reviewed,
+    route_to, selected, with_email,
+};
 
 /// A step of the diagram: from, event, to.
 type Transition = (&'static str, &'static str, &'static str);
@@ -32,13 +35,16 @@ events and their data. A view's `allowed` lists the same; any other event is ref
 ";
 
 const AFTER_TABLE: &str = "
-In no state of this release: `registration.review_decided` and `registration.information_provided`, which are refused with the code
-`not_available_yet`. `registration.submitted` begins a registration. Events of jobs (`verified`, `routed`) cannot be sent.
+● allowed · ○ allowed if the `review_reason` is `da_unresponsive`: whoever was asked may still decide
+
+`registration.submitted` begins a registration. The daemon's own events cannot be sent: those of jobs (`verified`, `routed`), of timers
+(`time_is_up`, at the view's `deadline`), and of the hourly look at the DAs who are asked (`rechecked`).
 
 ## What leads where
 
 `registration.withdrawn` leads to `withdrawn` wherever the table has it; for legibility it is not drawn. An event that asks for
-another wait of the same kind (a resend, a changed address) leads back to its own state.
+another wait of the same kind (a resend, a changed address, the next DA, another question) leads back to its own state, and so does the
+time for a reminder, a status mail or an escalation.
 
 ";
 
@@ -49,6 +55,7 @@ fn facts() -> Vec<Present> {
     vec![
         good(vec![]),
         good(boss()),
+        good(vec![da("boss", "root"), da("second", "root")]),
         unreachable,
         good_but(boss(), |present| present.applicant.covered = false),
         with_email(Some("other@acme.example")),
@@ -77,6 +84,14 @@ fn events(road: &Road) -> Vec<Event> {
         Event::Withdrawn,
         Event::Verify { step },
         Event::Route { step },
+        appoint("root"),
+        appoint("other"),
+        route_to("other"),
+        reviewed(ReviewDecision::Reject),
+        question(),
+        answer(),
+        Event::TimeIsUp { step },
+        Event::Recheck,
     ];
     if let State::AwaitingEmail { link } = &road.registration.state {
         events.push(Event::EmailVerified { link: Some(link.id) });
@@ -93,14 +108,28 @@ fn kind_of(road: &Road) -> String {
         .account
         .as_ref()
         .and_then(|account| account.email.as_ref().map(EmailAddress::expose));
-    format!("{:?} {site:?} {da:?} {email:?} {:?}", r.state.name(), r.selected)
+    let state = match &r.state {
+        State::InReview { reason, .. } | State::AwaitingInformation { reason, .. } => reason.as_str(),
+        State::AwaitingDa { asked } if asked.len() > 1 => "not the first",
+        _ => "",
+    };
+    format!(
+        "{:?} {state} {} {site:?} {da:?} {email:?} {:?} {} {}",
+        r.state.name(),
+        r.notices,
+        r.selected,
+        r.assessed,
+        r.verified_email.is_some()
+    )
 }
 
 fn transitions() -> BTreeSet<Transition> {
     let facts = facts();
     let mut found = BTreeSet::new();
     let mut known = BTreeSet::new();
-    let mut ahead = vec![Road::submitted()];
+    let mut first = Road::submitted();
+    first.companies = vec![company("other", vec![da("chief", "other")])];
+    let mut ahead = vec![first];
     while let Some(mut road) = ahead.pop() {
         if !known.insert(kind_of(&road)) {
             continue;
@@ -108,13 +137,17 @@ fn transitions() -> BTreeSet<Transition> {
         // Long enough for another mail, and not for the link to expire.
         road.after(Duration::hours(5));
         for event in events(&road) {
+            let mut then = road.clone();
+            if let (Event::TimeIsUp { .. }, Some(deadline)) = (&event, road.registration.deadline) {
+                then.now = then.now.max(deadline);
+            }
             for present in &facts {
-                if let Decided::Decision(decision) = road.decide(&event, present) {
+                if let Decided::Decision(decision) = then.decide(&event, present) {
                     let to = decision.registration.state.name();
                     found.insert((road.state().as_str(), event.name(), to.as_str()));
                     ahead.push(Road {
                         registration: decision.registration,
-                        ..road.clone()
+                        ..then.clone()
                     });
                 }
             }
@@ -127,7 +160,7 @@ fn short(event: &str) -> &str {
     event.strip_prefix("registration.").unwrap_or(event)
 }
 
-fn table(page: &mut String) {
+fn table(page: &mut String, transitions: &BTreeSet<Transition>) {
     let in_use = |event: &&&str| StateName::ALL.iter().any(|&state| allowed(state).contains(event));
     let columns: Vec<_> = UpstreamEvent::TYPES.iter().filter(in_use).collect();
     page.push_str("| state |");
@@ -145,7 +178,14 @@ fn table(page: &mut String) {
         )
         .expect("text");
         for event in &columns {
-            page.push_str(if allowed(state).contains(event) { " ● |" } else { " |" });
+            let is_taken = transitions
+                .iter()
+                .any(|(from, taken, _)| *from == state.as_str() && taken == *event);
+            page.push_str(match (allowed(state).contains(event), is_taken) {
+                (true, _) => " ● |",
+                (false, true) => " ○ |",
+                (false, false) => " |",
+            });
         }
     }
     page.push('\n');
@@ -183,9 +223,10 @@ fn diagram(page: &mut String, transitions: &BTreeSet<Transition>) {
 #[test]
 fn the_table_and_the_diagram_of_states_are_current() {
     let mut page = HEAD.to_owned();
-    table(&mut page);
+    let transitions = transitions();
+    table(&mut page, &transitions);
     page.push_str(AFTER_TABLE);
-    diagram(&mut page, &transitions());
+    diagram(&mut page, &transitions);
     is_current("states.md", &page);
 }
 
@@ -199,7 +240,10 @@ fn what_is_allowed_leads_somewhere_and_nothing_else_does() {
             .map(|(_, event, _)| *event)
             .collect();
         let reached = state == StateName::Verifying || transitions.iter().any(|(_, _, to)| *to == state.as_str());
-        let listed: BTreeSet<_> = allowed(state).iter().copied().filter(|_| reached).collect();
+        let mut listed: BTreeSet<_> = allowed(state).iter().copied().filter(|_| reached).collect();
+        if state == StateName::InReview {
+            listed.insert("registration.da_decided");
+        }
         assert_eq!(taken, listed, "{state:?}");
     }
 }
