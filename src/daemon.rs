@@ -30,6 +30,7 @@ use crate::{
     notices::Notices,
     private_redis::PrivateRedis,
     queue::{JobRef, Redis},
+    recheck::Recheck,
     recovery::{Recovery, stuck_after},
     settings::Settings,
     store::{Store, daemons::Daemon as Identity},
@@ -237,6 +238,12 @@ impl Daemon {
         tasks.spawn(dispatcher.audit(stop.clone()));
         tasks.spawn(self.recovery().take_over(self.executor.clone(), stop.clone()));
         tasks.spawn(intake.run(stop.clone()));
+        let recheck = Arc::new(Recheck {
+            executor: self.executor.clone(),
+            daemon_id: self.identity.id.clone(),
+            every: settings.da_response.recheck,
+        });
+        tasks.spawn(recheck.run(stop.clone()));
         tasks.spawn(work(
             settings.clone(),
             self.redis.clone(),

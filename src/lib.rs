@@ -15,6 +15,7 @@ pub mod mail;
 pub mod notices;
 pub mod private_redis;
 pub mod queue;
+pub mod recheck;
 pub mod recovery;
 pub mod settings;
 pub mod store;

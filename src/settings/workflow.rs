@@ -19,6 +19,8 @@ pub struct DaResponseSettings {
     pub timeout: Duration,
     /// Most DAs asked in all.
     pub max_das: u32,
+    /// How often it is looked again whether the DAs who are asked can be reached (D2).
+    pub recheck: Duration,
 }
 
 /// `email_verification` (D7, D8).
@@ -105,6 +107,7 @@ impl DaResponseSettings {
             reminders: reminders(reader, "da_response.reminders"),
             timeout: reader.duration("da_response.timeout", &ANY_WAIT),
             max_das: reader.integer("da_response.max_das", 1..=100),
+            recheck: reader.duration("da_response.recheck", &ANY_WAIT),
         };
         for late in da_response
             .reminders

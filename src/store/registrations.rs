@@ -56,6 +56,24 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    /// The ids of registrations in `state`, in their order, after `after`; at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn ids_in_state(&self, state: StateName, after: &str, limit: u64) -> Result<Vec<String>, StoreError> {
+        let ids = registration::Entity::find()
+            .select_only()
+            .column(registration::Column::Id)
+            .filter(registration::Column::State.eq(state.as_str()))
+            .filter(registration::Column::Id.gt(after))
+            .order_by_asc(registration::Column::Id)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.reader)
+            .await?;
+        Ok(ids)
+    }
+
     /// What has happened to these registrations, oldest first: lines in the order of their registrations' ids.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ crate::support::for_each_database!(
     d1_a_deadline_that_passes_while_the_daemon_is_down_comes_once,
     d1_a_timer_that_another_hosts_clock_brings_too_early_is_not_lost,
     d1_a_request_goes_to_nobody_who_was_asked_or_cannot_be_reached,
+    d2_a_request_does_not_wait_for_a_da_who_cannot_be_reached_any_more,
 );
 
 const AGENTS: &str = "agents@vendor.example";
@@ -254,6 +255,20 @@ async fn d1_a_timer_that_another_hosts_clock_brings_too_early_is_not_lost(databa
         spent[0]["failures"].as_i64().is_some_and(|failures| failures > 0),
         "it came early: {spent:?}"
     );
+}
+
+async fn d2_a_request_does_not_wait_for_a_da_who_cannot_be_reached_any_more(database: Database) {
+    let daemon = builder(database, &[], "1h")
+        .setting("da_response.recheck", "300ms")
+        .start()
+        .await;
+    confirm(&daemon, "reg-1", JOINER).await;
+    asked(&daemon, "reg-1", "boss").await;
+    let boss = json!({"accounts": [{"id": "boss", "name": "Bea Boss", "email": "bea@globex.example",
+        "status": "inactive", "locale": "en", "flagged": false, "contracts": []}]});
+    daemon.import(&boss);
+    asked(&daemon, "reg-1", "deputy").await;
+    daemon.wait_kind("access_request", "reg-1", 2).await;
 }
 
 async fn d1_a_request_goes_to_nobody_who_was_asked_or_cannot_be_reached(database: Database) {
