@@ -21,8 +21,8 @@ test: ## everything that must pass: format, lints, tests on both databases, docs
 	$(CARGO) test --doc --workspace
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace
 
-bench: ## the benchmarks (a redis-server of their own)
-	scripts/install-missing rustc build-tools redis
+bench: ## the benchmarks (a redis-server and a PostgreSQL of their own)
+	scripts/install-missing rustc build-tools redis postgres
 	$(CARGO) bench --workspace
 
 fmt: ## format the sources
