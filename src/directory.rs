@@ -9,7 +9,7 @@
 //!
 //! Invariants: references between the tables hold; trees of organizations have no cycle and at most
 //! [`read::MAX_LEVELS`] levels; whoever changes a row here raises the epoch of every root in the same transaction, so that
-//! a decision that rests on older facts is decided again (design, "The way of a request", 3).
+//! a decision that rests on older facts is decided again (ARCHITECTURE, "Order, and happening once").
 
 mod csv_folder;
 mod embedded;

@@ -8,8 +8,8 @@ use crate::{
     values::{AccountId, ContractNumber, OrganizationId, SerialNumber},
 };
 
-/// A service that cannot be asked now. The one who asks waits and asks again; it is nobody's fault (design:
-/// infrastructure faults spend no attempt).
+/// A service that cannot be asked now. The one who asks waits and asks again; it is nobody's fault, and
+/// spends no attempt of a job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{service} is not available: {message}")]
 pub struct Unavailable {

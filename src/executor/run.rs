@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Runs that end their daemon before a job is given up (design: at three it is dead).
+/// Runs that end their daemon before a job is given up (ARCHITECTURE, "Recovery").
 const MAX_CRASHES: i64 = 3;
 
 /// By how much the clocks of two hosts may differ. A timer that is earlier than this is one of before the settings were changed.

@@ -36,8 +36,8 @@ pub enum SetupError {
     SmtpUrl(&'static str),
 }
 
-/// Why a letter was not sent. Says whose fault it is, which decides what becomes of the job (design, "The way of a
-/// request", 6). No variant shows a whole address.
+/// Why a letter was not sent. Says whose fault it is, which decides what becomes of the job (ARCHITECTURE, "The life
+/// of a job"). No variant shows a whole address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The server is up and refuses this letter: other letters may well go out.

@@ -1,4 +1,4 @@
-//! Stops, kills and outages: nothing is lost, nothing is mailed twice, nobody is blamed (design, "The way of a request", 4–6).
+//! Stops, kills and outages: nothing is lost, nothing is mailed twice, nobody is blamed (ARCHITECTURE, "Recovery").
 
 mod outages;
 

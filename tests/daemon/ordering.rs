@@ -100,7 +100,7 @@ async fn three_hundred_at_once_all_get_through(database: Database) {
     assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
 }
 
-/// Each decision rests on who is DA and who has access in the tree, so none can be made beside another (design, invariants).
+/// Each decision rests on who is DA and who has access in the tree, so none can be made beside another (ARCHITECTURE, "Order, and happening once").
 async fn a_hundred_of_one_company_all_get_through(database: Database) {
     const PEOPLE: usize = 100;
     let daemon = TestDaemon::builder(database)
