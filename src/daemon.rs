@@ -296,9 +296,7 @@ impl Daemon {
 
     fn recovery(&self) -> Arc<Recovery> {
         let workers = &self.settings.workers;
-        let timeouts = JobKind::ALL
-            .iter()
-            .filter_map(|kind| Some(workers.get(kind.as_str())?.timeout));
+        let timeouts = JobKind::ALL.iter().map(|kind| workers.of(*kind).timeout);
         Arc::new(Recovery {
             stuck_after: stuck_after(timeouts.max().unwrap_or_default()),
             store: self.store.clone(),

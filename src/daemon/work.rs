@@ -26,10 +26,7 @@ pub(super) async fn work(
     let (_resume, paused) = watch::channel(false);
     let mut monitor = Monitor::new();
     for kind in JobKind::ALL.iter().copied() {
-        let concurrency = settings
-            .workers
-            .get(kind.as_str())
-            .map_or(8, |worker| worker.concurrency);
+        let concurrency = settings.workers.of(kind).concurrency;
         let (redis, executor, paused, stop) = (redis.clone(), executor.clone(), paused.clone(), stop.clone());
         let options = StreamOptions::new(stream_name(&settings.redis.prefix, kind.as_str()), daemon_id.as_str())
             .prefetch(concurrency * PREFETCH_FACTOR);

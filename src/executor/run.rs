@@ -78,12 +78,8 @@ impl Executor {
             ..self.job_write(&row)
         };
         tracing::error!(job = %reference.id, kind = kind.as_str(), crashes, "a job that ends daemons is given up");
-        let failed = MailWrite {
-            state: "failed",
-            note: write.error.clone(),
-            ..untouched(write.id)
-        };
-        self.settle(write, kind.has_outside_effect().then_some(failed)).await;
+        let mail = failed_with(kind, &write);
+        self.settle(write, mail).await;
     }
 
     async fn run(&self, kind: JobKind, reference: JobRef, rescued: bool) {
@@ -106,11 +102,7 @@ impl Executor {
 
     /// Does what the job is for, and what it leads to, within `workers.<job>.timeout`; a panic ends only this run.
     async fn guarded(&self, kind: JobKind, row: &job::Model) -> Option<Ran> {
-        let time = self
-            .0
-            .workers
-            .get(kind.as_str())
-            .map_or(Duration::from_secs(30), |worker| worker.timeout);
+        let time = self.0.workers.of(kind).timeout;
         let work = AssertUnwindSafe(self.work(kind, row)).catch_unwind();
         match tokio::time::timeout(time, work).await {
             Ok(Ok(ran)) => ran,
@@ -189,11 +181,7 @@ impl Executor {
             Outcome::Fail(failure) => (self.dead(row, &failure, row.attempts + 1), true),
             Outcome::Retry(failure) => {
                 let attempts = row.attempts + 1;
-                let max_attempts = self
-                    .0
-                    .workers
-                    .get(kind.as_str())
-                    .map_or(10, |worker| worker.max_attempts);
+                let max_attempts = self.0.workers.of(kind).max_attempts;
                 let policy = RetryPolicy { max_attempts };
                 if policy.allows_another(u32::try_from(attempts).unwrap_or(u32::MAX)) {
                     (self.retrying(row, &failure, attempts), false)
@@ -203,14 +191,7 @@ impl Executor {
             }
         };
         // A mail that is tried again still waits; one whose job is dead has failed, however that came.
-        let mail = ran.mail.or_else(|| {
-            let failed = kind.has_outside_effect() && write.state == "dead";
-            failed.then(|| MailWrite {
-                state: "failed",
-                note: write.error.clone(),
-                ..untouched(write.id)
-            })
-        });
+        let mail = ran.mail.or_else(|| failed_with(kind, &write));
         self.settle(write, mail.filter(|_| ended)).await;
     }
 
@@ -369,6 +350,16 @@ impl Executor {
             ..self.job_write(row)
         }
     }
+}
+
+/// The record of a mail whose job is dead, if it is the job of one.
+fn failed_with(kind: JobKind, write: &JobWrite) -> Option<MailWrite> {
+    let failed = kind.has_outside_effect() && write.state == "dead";
+    failed.then(|| MailWrite {
+        state: "failed",
+        note: write.error.clone(),
+        ..untouched(write.id)
+    })
 }
 
 /// What is away is nobody's fault; what the database refuses is ours.

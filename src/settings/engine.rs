@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use enrolld_jobs::job::JobKind;
 use tracing_subscriber::EnvFilter;
 
 use super::reader::Reader;
@@ -114,18 +115,16 @@ pub enum DirectoryKind {
 }
 
 impl WorkersSettings {
-    /// The worker of the job called `job`, one of [`JOBS`].
-    pub fn get(&self, job: &str) -> Option<&WorkerSettings> {
-        match job {
-            "verification" => Some(&self.verification),
-            "da_routing" => Some(&self.da_routing),
-            "da_response_timeout" => Some(&self.da_response_timeout),
-            "applicant_idle" => Some(&self.applicant_idle),
-            "email_verification" => Some(&self.email_verification),
-            "manual_review" => Some(&self.manual_review),
-            "provisioning_sync" => Some(&self.provisioning_sync),
-            "notification" => Some(&self.notification),
-            _ => None,
+    /// The worker of the jobs of `kind`.
+    pub const fn of(&self, kind: JobKind) -> &WorkerSettings {
+        match kind {
+            JobKind::Verification => &self.verification,
+            JobKind::DaRouting => &self.da_routing,
+            JobKind::DaResponseTimeout => &self.da_response_timeout,
+            JobKind::ManualReview => &self.manual_review,
+            JobKind::ApplicantIdle => &self.applicant_idle,
+            JobKind::EmailVerification => &self.email_verification,
+            JobKind::Notification => &self.notification,
         }
     }
 

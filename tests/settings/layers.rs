@@ -29,7 +29,7 @@ fn the_environment_comes_before_the_file_and_the_file_before_the_defaults() {
         [Duration::from_hours(24), Duration::from_hours(48)]
     );
     assert!(settings.redis.require_durable);
-    assert_eq!(settings.workers.get("da_routing").unwrap().concurrency, 3);
+    assert_eq!(settings.workers.da_routing.concurrency, 3);
     assert_eq!(settings.workers.verification.concurrency, 8);
     let shown = described(&settings);
     assert_eq!(shown["redis.prefix"], ("\"of-env\"", &Source::Environment));
