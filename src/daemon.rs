@@ -131,6 +131,7 @@ impl Daemon {
                 .supervisor
                 .clone()
                 .or_else(|| settings.ops.mailbox.clone()),
+            ops: settings.ops.mailbox.clone(),
             dispatch,
             committed: Arc::clone(&committed),
             daemon_id: identity.id.clone(),

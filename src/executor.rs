@@ -72,6 +72,8 @@ pub struct Parts {
     pub agents: Option<Mailbox>,
     /// The supervisor's mailbox, or that of ops (D10).
     pub supervisor: Option<Mailbox>,
+    /// The mailbox of ops.
+    pub ops: Option<Mailbox>,
     /// Takes jobs to their streams.
     pub dispatch: Dispatch,
     /// Told after each commit, so that notices go out at once.

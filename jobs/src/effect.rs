@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     job::JobKind,
-    values::{Access, AccountId, OrganizationId, RegistrationId},
+    values::{Access, AccountId, OrganizationId, RegistrationId, Role},
 };
 
 /// Something to be done because of a decision.
@@ -67,9 +67,95 @@ pub struct Mail {
     /// To whom.
     pub to: Recipient,
     /// The DA whom it speaks of: who was asked, or who decided. Told apart when it is decided, since the registration may have
-    /// moved on by the time it is sent.
+    /// moved on by the time it is sent. Of a mail about delegation: the DA who did it.
     #[serde(default)]
     pub about: Option<AccountId>,
+    /// What a mail about delegation speaks of.
+    #[serde(default)]
+    pub delegation: Option<Delegation>,
+    /// What a mail to ops speaks of.
+    #[serde(default)]
+    pub alert: Option<Alert>,
+}
+
+impl Mail {
+    /// A mail that speaks of its registration alone.
+    pub const fn new(kind: MailKind, to: Recipient) -> Self {
+        Self {
+            kind,
+            to,
+            about: None,
+            delegation: None,
+            alert: None,
+        }
+    }
+}
+
+/// What was delegated, where (R58, R59, D15, D16).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delegation {
+    /// Where.
+    pub organization_id: OrganizationId,
+    /// What has changed; `None` where the mail only names the organization (`terms_reminder`, `second_da_advised`).
+    pub change: Option<DelegationChange>,
+}
+
+/// A change of somebody's access by a DA (R58).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "what", content = "role")]
+pub enum DelegationChange {
+    /// They are a DA now.
+    AdministratorAdded,
+    /// They are no DA any more.
+    AdministratorRemoved,
+    /// They are a user of the company now.
+    UserAssociated,
+    /// They are no user of the company any more.
+    UserDisassociated,
+    /// They have a role more.
+    RoleAssigned(Role),
+    /// They have a role less.
+    RoleRemoved(Role),
+}
+
+/// Something that ops should know of (contract, section 2: `ops.alert`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// What it is.
+    pub code: AlertCode,
+    /// Tells alerts of one code apart that are not to be mailed together, such as the class of an error.
+    pub group: String,
+    /// What happened, in a sentence; no secret and no full address.
+    pub message: String,
+    /// The job concerned.
+    #[serde(default)]
+    pub job: Option<Uuid>,
+    /// The account concerned.
+    #[serde(default)]
+    pub account_id: Option<AccountId>,
+    /// The organization concerned.
+    #[serde(default)]
+    pub organization_id: Option<OrganizationId>,
+}
+
+/// The kinds of alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertCode {
+    /// A job is dead (D22).
+    JobDead,
+    /// A DA has not accepted the terms, whatever reminders they got (D15).
+    TermsNotAccepted,
+}
+
+impl AlertCode {
+    /// The name in `ops.alert`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::JobDead => "job_dead",
+            Self::TermsNotAccepted => "terms_not_accepted",
+        }
+    }
 }
 
 /// Whom a mail goes to. The address is looked up when it is sent.
@@ -84,6 +170,8 @@ pub enum Recipient {
     Agents,
     /// The supervisor's mailbox (`review.supervisor`), or that of ops (`ops.mailbox`).
     Supervisor,
+    /// The mailbox of ops (`ops.mailbox`).
+    Ops,
 }
 
 /// Declares the mails of the contract's section 7 with their names.
@@ -151,6 +239,16 @@ mail_kinds! {
     IdleReminder => "idle_reminder",
     /// To the applicant: they did not answer (D10, D12).
     Expired => "expired",
+    /// To the applicant: access is not there in time (R40, D11).
+    ProvisioningOverdue => "provisioning_overdue",
+    /// To a DA who has not accepted the terms (D15).
+    TermsReminder => "terms_reminder",
+    /// To the one DA whom a removal has left (D16).
+    SecondDaAdvised => "second_da_advised",
+    /// To a user: a DA has changed their access (R58).
+    DelegationChanged => "delegation_changed",
+    /// To ops: something that they should know of.
+    OpsAlert => "ops_alert",
 }
 
 impl MailKind {
@@ -166,6 +264,7 @@ impl MailKind {
             | Self::ReviewOverdue
             | Self::ReviewUpdate
             | Self::Question
+            | Self::ProvisioningOverdue
             | Self::IdleReminder => true,
             Self::Welcome
             | Self::CustomerAdministrator
@@ -177,7 +276,11 @@ impl MailKind {
             | Self::WithAgent
             | Self::Rejected
             | Self::Expired
-            | Self::CorrectionNeeded => false,
+            | Self::CorrectionNeeded
+            | Self::TermsReminder
+            | Self::SecondDaAdvised
+            | Self::DelegationChanged
+            | Self::OpsAlert => false,
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod job;
 pub mod manual_review;
 pub mod notification;
 pub mod ports;
+pub mod provisioning_sync;
 pub mod refusal;
 pub mod registration;
 pub mod rules;

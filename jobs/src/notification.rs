@@ -23,6 +23,8 @@ pub enum Delivery {
     Agents,
     /// It is to be sent to the supervisor's mailbox, or that of ops, in English.
     Supervisor,
+    /// It is to be sent to the mailbox of ops, in English.
+    Ops,
     /// It is not sent, and that is well; says why.
     Skip(&'static str),
 }
@@ -32,7 +34,7 @@ pub fn reader(mail: &Mail, registration: &Registration) -> Option<AccountId> {
     match &mail.to {
         Recipient::Applicant => Some(registration.account_id.clone()),
         Recipient::Account(id) => Some(id.clone()),
-        Recipient::Agents | Recipient::Supervisor => None,
+        Recipient::Agents | Recipient::Supervisor | Recipient::Ops => None,
     }
 }
 
@@ -43,6 +45,8 @@ pub struct Mailboxes {
     pub agents: bool,
     /// Whether the supervisor (`review.supervisor`) or else ops (`ops.mailbox`) has one (D10).
     pub supervisor: bool,
+    /// Whether ops have one (`ops.mailbox`).
+    pub ops: bool,
 }
 
 /// Addresses `mail`, made at the registration's step `step`, to its `reader` as the directory has them now, or to one of
@@ -62,6 +66,8 @@ pub fn deliver(
         Recipient::Agents => Delivery::Skip("review.mailbox is not set"),
         Recipient::Supervisor if mailboxes.supervisor => Delivery::Supervisor,
         Recipient::Supervisor => Delivery::Skip("neither review.supervisor nor ops.mailbox is set"),
+        Recipient::Ops if mailboxes.ops => Delivery::Ops,
+        Recipient::Ops => Delivery::Skip("ops.mailbox is not set"),
         Recipient::Applicant | Recipient::Account(_) => {
             let Some(account) = reader else {
                 return Delivery::Skip("the account is gone");

@@ -5,6 +5,7 @@ use std::future::Future;
 use crate::{
     da_routing::Appointment,
     directory::{Account, ApplicantFacts, Organization},
+    provisioning_sync::{Answer, Call, SyncedGrant},
     values::{AccountId, ContractNumber, OrganizationId, SerialNumber},
 };
 
@@ -41,4 +42,17 @@ pub trait Directory: Send + Sync {
 
     /// One profile.
     fn account(&self, id: &AccountId) -> impl Future<Output = Result<Option<Account>, Unavailable>> + Send;
+}
+
+/// The downstream tools that access is provisioned to (contract, section 5).
+pub trait Provisioner: Send + Sync {
+    /// Calls the target named `target` about `grant`; a `PUT` carries `key` as its `Idempotency-Key`. Never fails: what comes
+    /// instead of an answer is [`Answer::NotNow`]. `None` if there is no such target.
+    fn call(
+        &self,
+        target: &str,
+        call: Call,
+        grant: &SyncedGrant,
+        key: &str,
+    ) -> impl Future<Output = Option<Answer>> + Send;
 }

@@ -156,6 +156,7 @@ fn recipient(mail: &mail::Model) -> Option<String> {
         Recipient::Account(id) => format!("account {id}"),
         Recipient::Agents => "agents".to_owned(),
         Recipient::Supervisor => "supervisor".to_owned(),
+        Recipient::Ops => "ops".to_owned(),
     })
 }
 

@@ -79,6 +79,7 @@ impl Executor {
         let mailboxes = Mailboxes {
             agents: parts.agents.is_some(),
             supervisor: parts.supervisor.is_some(),
+            ops: parts.ops.is_some(),
         };
         let delivery = notification::deliver(&mail, step, &registration, reader.as_ref(), mailboxes);
         let to_mailbox = |mailbox: &Option<Mailbox>| {
@@ -95,6 +96,7 @@ impl Executor {
             }
             Delivery::Agents => to_mailbox(&parts.agents)?,
             Delivery::Supervisor => to_mailbox(&parts.supervisor)?,
+            Delivery::Ops => to_mailbox(&parts.ops)?,
             Delivery::Skip(why) => return Err(skipped(id, why)),
         };
         let context = parts

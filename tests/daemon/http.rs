@@ -135,6 +135,7 @@ impl Fixture {
             portal: Portal::from(&settings.portal),
             agents: None,
             supervisor: None,
+            ops: None,
             dispatch,
             committed: Arc::default(),
             daemon_id: "daemon-1".to_owned(),

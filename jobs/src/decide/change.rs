@@ -133,13 +133,16 @@ impl Change<'_> {
     }
 
     pub(super) fn mail(self, kind: MailKind, to: Recipient) -> Self {
-        self.effect(Effect::Mail(Mail { kind, to, about: None }))
+        self.effect(Effect::Mail(Mail::new(kind, to)))
     }
 
     /// A mail that speaks of a DA.
     pub(super) fn mail_about(self, da: &AccountId, kind: MailKind, to: Recipient) -> Self {
         let about = Some(da.clone());
-        self.effect(Effect::Mail(Mail { kind, to, about }))
+        self.effect(Effect::Mail(Mail {
+            about,
+            ..Mail::new(kind, to)
+        }))
     }
 
     pub(super) fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {

@@ -376,6 +376,7 @@ pub(crate) fn mails(decision: &Decision) -> Vec<(MailKind, String)> {
                 Recipient::Applicant => "the applicant".to_owned(),
                 Recipient::Agents => "the agents".to_owned(),
                 Recipient::Supervisor => "the supervisor".to_owned(),
+                Recipient::Ops => "ops".to_owned(),
                 Recipient::Account(id) => id.to_string(),
             },
         )),

@@ -37,6 +37,7 @@ fn executor(store: &Store) -> Executor {
         portal: Portal::from(&settings.portal),
         agents: None,
         supervisor: None,
+        ops: None,
         dispatch,
         committed: Arc::default(),
         daemon_id: ME.to_owned(),
