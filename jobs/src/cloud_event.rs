@@ -317,6 +317,17 @@ pub enum BounceKind {
     Complaint,
 }
 
+impl BounceKind {
+    /// The name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+            Self::Complaint => "complaint",
+        }
+    }
+}
+
 /// Reads the bytes of an intake entry's field `event`.
 ///
 /// # Errors

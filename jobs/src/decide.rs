@@ -5,8 +5,11 @@
 
 mod access;
 mod applying;
+mod asides;
+mod bounces;
 mod change;
 mod email;
+mod provisioning;
 mod review;
 mod routing;
 mod timers;
@@ -22,7 +25,7 @@ use crate::{
     refusal::{Reason, Refusal},
     registration::{Registration, ReviewReason, State, StateName},
     rules::Rules,
-    values::{AccountId, OrganizationId},
+    values::{AccountId, OrganizationId, RegistrationId},
 };
 
 pub use applying::submit;
@@ -53,9 +56,13 @@ pub struct Decision {
     pub effects: Vec<Effect>,
     /// What is recorded of it.
     pub entry: TimelineEntry,
-    /// Whether it rests on facts of other registrations of the same tree (D5, D16, D18): then it is committed only if
-    /// none of them has changed since the facts were gathered.
+    /// Whether it rests on who is DA or holds access in the tree (D5, D16): then it is committed only if nobody has changed that
+    /// since the facts were gathered.
     pub rests_on_tree: bool,
+    /// Other registrations of the account that it takes the place of (D18), each with its own decision: all are committed, or none.
+    pub supersedes: Vec<Decision>,
+    /// Other registrations of the account, with the version under which this decision holds (D18).
+    pub rests_on: Vec<(RegistrationId, u64)>,
 }
 
 /// One line of a registration's history (contract, section 3).
@@ -127,6 +134,10 @@ pub fn allowed_in(state: &State) -> Vec<&'static str> {
     {
         events.push("registration.da_decided");
     }
+    if let State::Provisioning { case: Some(_), .. } = state {
+        // To reject: anything else is refused (D11).
+        events.push("registration.review_decided");
+    }
     events
 }
 
@@ -158,7 +169,13 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         State::Verifying => match event {
             Event::Verify { step } => case.at_step(*step, applying::verified),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Route { .. } | Event::TimeIsUp { .. } | Event::Recheck => Decided::Ignored,
+            Event::Aside(aside) => asides::noted(&case, aside),
+            Event::Route { .. }
+            | Event::TimeIsUp { .. }
+            | Event::Recheck
+            | Event::Synced { .. }
+            | Event::Undeliverable { .. }
+            | Event::Superseded { .. } => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -173,7 +190,13 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
             Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
-            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
+            Event::Aside(aside) => asides::noted(&case, aside),
+            Event::Verify { .. }
+            | Event::Route { .. }
+            | Event::Recheck
+            | Event::Synced { .. }
+            | Event::Undeliverable { .. } => Decided::Ignored,
+            Event::Superseded { by } => applying::superseded(&case, by),
             Event::Submitted { .. }
             | Event::Confirmed
             | Event::OrganizationSelected(_)
@@ -186,7 +209,13 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         State::Routing => match event {
             Event::Route { step } => case.at_step(*step, routing::routed),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::Verify { .. } | Event::TimeIsUp { .. } | Event::Recheck => Decided::Ignored,
+            Event::Aside(aside) => asides::noted(&case, aside),
+            Event::Verify { .. }
+            | Event::TimeIsUp { .. }
+            | Event::Recheck
+            | Event::Synced { .. }
+            | Event::Undeliverable { .. } => Decided::Ignored,
+            Event::Superseded { by } => applying::superseded(&case, by),
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -202,7 +231,13 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
             Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
-            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
+            Event::Aside(aside) => asides::noted(&case, aside),
+            Event::Verify { .. }
+            | Event::Route { .. }
+            | Event::Recheck
+            | Event::Synced { .. }
+            | Event::Undeliverable { .. } => Decided::Ignored,
+            Event::Superseded { by } => applying::superseded(&case, by),
             Event::Submitted { .. }
             | Event::OrganizationSelected(_)
             | Event::ResendRequested
@@ -216,7 +251,13 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
             Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
-            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
+            Event::Aside(aside) => asides::noted(&case, aside),
+            Event::Verify { .. }
+            | Event::Route { .. }
+            | Event::Recheck
+            | Event::Synced { .. }
+            | Event::Undeliverable { .. } => Decided::Ignored,
+            Event::Superseded { by } => applying::superseded(&case, by),
             Event::Submitted { .. }
             | Event::Confirmed
             | Event::ResendRequested
@@ -232,7 +273,10 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
             Event::Withdrawn => applying::withdrawn(&case),
             Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
-            Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
+            Event::Aside(aside) => asides::noted(&case, aside),
+            Event::Verify { .. } | Event::Route { .. } | Event::Recheck | Event::Synced { .. } => Decided::Ignored,
+            Event::Superseded { by } => applying::superseded(&case, by),
+            Event::Undeliverable { step } => bounces::not_sent(&case, *step),
             Event::Submitted { .. }
             | Event::Confirmed
             | Event::DaDecided { .. }
@@ -251,7 +295,12 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
                 case.with_present_facts(|case, present| timers::da_silent(case, asked, present))
             }),
             Event::Recheck => case.with_present_facts(|case, present| timers::rechecked(case, asked, present)),
-            Event::Verify { .. } | Event::Route { .. } => Decided::Ignored,
+            Event::Aside(aside) => asides::noted(&case, aside),
+            Event::Verify { .. }
+            | Event::Route { .. }
+            | Event::Synced { .. }
+            | Event::Undeliverable { .. }
+            | Event::Superseded { .. } => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -280,7 +329,13 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
                 }
                 Event::Withdrawn => applying::withdrawn(&case),
                 Event::TimeIsUp { step } => case.at_deadline(*step, |case| timers::agent_silent(case, *reason, clock)),
-                Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
+                Event::Aside(aside) => asides::noted(&case, aside),
+                Event::Verify { .. }
+                | Event::Route { .. }
+                | Event::Recheck
+                | Event::Synced { .. }
+                | Event::Undeliverable { .. }
+                | Event::Superseded { .. } => Decided::Ignored,
                 Event::Submitted { .. }
                 | Event::Resubmitted(_)
                 | Event::Confirmed
@@ -303,7 +358,13 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
                 Event::InformationProvided { answer } => review::answered(&case, answer, &open),
                 Event::Withdrawn => applying::withdrawn(&case),
                 Event::TimeIsUp { step } => case.at_deadline(*step, timers::expired),
-                Event::Verify { .. } | Event::Route { .. } | Event::Recheck => Decided::Ignored,
+                Event::Aside(aside) => asides::noted(&case, aside),
+                Event::Verify { .. }
+                | Event::Route { .. }
+                | Event::Recheck
+                | Event::Synced { .. }
+                | Event::Undeliverable { .. }
+                | Event::Superseded { .. } => Decided::Ignored,
                 Event::Submitted { .. }
                 | Event::Resubmitted(_)
                 | Event::Confirmed
@@ -313,13 +374,22 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
                 | Event::DaDecided { .. } => case.not_allowed(),
             }
         }
-        State::Provisioning { .. }
-        | State::Active { .. }
-        | State::Denied { .. }
-        | State::Rejected { .. }
-        | State::Withdrawn
-        | State::Expired => match event {
-            Event::Verify { .. } | Event::Route { .. } | Event::TimeIsUp { .. } | Event::Recheck => Decided::Ignored,
+        State::Provisioning { case: open, .. } => match event {
+            Event::Synced {
+                grant_id,
+                target,
+                outcome,
+            } => provisioning::synced(&case, *grant_id, target, *outcome),
+            Event::ReviewDecided { decision, reason, .. } if open.is_some() => {
+                provisioning::review_decided(&case, decision, reason.as_ref())
+            }
+            Event::TimeIsUp { step } => case.at_deadline(*step, provisioning::late),
+            Event::Aside(aside) => asides::noted(&case, aside),
+            Event::Verify { .. }
+            | Event::Route { .. }
+            | Event::Recheck
+            | Event::Undeliverable { .. }
+            | Event::Superseded { .. } => Decided::Ignored,
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -331,6 +401,28 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             | Event::InformationProvided { .. }
             | Event::Withdrawn => case.not_allowed(),
         },
+        State::Active { .. } | State::Denied { .. } | State::Rejected { .. } | State::Withdrawn | State::Expired => {
+            match event {
+                Event::Aside(aside) => asides::noted(&case, aside),
+                Event::Verify { .. }
+                | Event::Route { .. }
+                | Event::TimeIsUp { .. }
+                | Event::Recheck
+                | Event::Synced { .. }
+                | Event::Undeliverable { .. }
+                | Event::Superseded { .. } => Decided::Ignored,
+                Event::Submitted { .. }
+                | Event::Resubmitted(_)
+                | Event::Confirmed
+                | Event::OrganizationSelected(_)
+                | Event::ResendRequested
+                | Event::EmailVerified { .. }
+                | Event::DaDecided { .. }
+                | Event::ReviewDecided { .. }
+                | Event::InformationProvided { .. }
+                | Event::Withdrawn => case.not_allowed(),
+            }
+        }
     }
 }
 

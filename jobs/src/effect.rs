@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     job::JobKind,
-    values::{Access, AccountId, OrganizationId, RegistrationId, Role},
+    values::{Access, AccountId, EmailAddress, OrganizationId, RegistrationId, Role},
 };
 
 /// Something to be done because of a decision.
@@ -32,7 +32,7 @@ pub enum Effect {
         /// When it expires; `None` where something else ends it.
         valid_until: Option<DateTime<Utc>>,
     },
-    /// Make the applicant DA of an organization (R2, D4).
+    /// Make an account DA of an organization (R2, D4, R58). Its id is that of the effect.
     Appoint {
         /// Whom.
         account_id: AccountId,
@@ -48,6 +48,31 @@ pub enum Effect {
         /// What.
         access: Access,
     },
+    /// End an appointment, whether it was made here or came with the directory (D11, D16).
+    EndAppointment {
+        /// Whose.
+        account_id: AccountId,
+        /// Of what.
+        organization_id: OrganizationId,
+    },
+    /// Take access back, at every target (D11, R58).
+    EndGrant {
+        /// The grant.
+        grant_id: Uuid,
+    },
+    /// Note that a DA has accepted the terms (D15).
+    AcceptTerms {
+        /// Who.
+        account_id: AccountId,
+        /// Of what they are DA.
+        organization_id: OrganizationId,
+    },
+    /// Look at once whether the requests that wait for a DA still can (D2).
+    RecheckDa(AccountId),
+    /// Send nothing more to an address, since mail to it comes back (D2, D22).
+    Suppress(EmailAddress),
+    /// Tell ops, by an event and a mail.
+    Alert(Alert),
 }
 
 /// What a link is for (contract, section 6).

@@ -3,9 +3,12 @@
 use uuid::Uuid;
 
 use crate::{
-    cloud_event::{DaDecision, Numbers, ReviewDecision, UpstreamEvent},
+    cloud_event::{BounceKind, DaDecision, Numbers, ReviewDecision, UpstreamEvent},
     directory::{ApplicantFacts, SiteFacts},
-    values::{AccountId, Entered, OrganizationId},
+    effect::{MailKind, Recipient},
+    job::JobKind,
+    registration::Registration,
+    values::{AccountId, EmailAddress, Entered, OrganizationId, RegistrationId},
 };
 
 /// Something that happened to a registration: what upstream sent, or what one of our jobs came to.
@@ -75,6 +78,79 @@ pub enum Event {
         /// The step that the job was made for (D23).
         step: u32,
     },
+    /// Job `provisioning_sync`: a target has answered for good (D11).
+    Synced {
+        /// Which grant.
+        grant_id: Uuid,
+        /// Which target.
+        target: String,
+        /// What it came to.
+        outcome: Synced,
+    },
+    /// Job `email_verification`: the mail was not sent, since mail to the address comes back (D22).
+    Undeliverable {
+        /// The step that the mail was made for (D23).
+        step: u32,
+    },
+    /// A newer request of the same account for the same company takes its place (D18).
+    Superseded {
+        /// The newer one.
+        by: RegistrationId,
+    },
+    /// Something that is recorded whatever the registration waits for.
+    Aside(Aside),
+}
+
+/// What driving a grant to a target came to (D11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synced {
+    /// The target has it.
+    Confirmed,
+    /// The target refuses it for good.
+    Refused {
+        /// With this status.
+        status: u16,
+    },
+}
+
+/// What is recorded whatever the registration waits for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Aside {
+    /// A job of ours is dead (D22).
+    JobDied {
+        /// Which.
+        job: Uuid,
+        /// Its kind.
+        kind: JobKind,
+        /// The class of its error.
+        class: String,
+    },
+    /// A job that was dead is no more: it was queued again, given up, or has succeeded (D22).
+    JobRevived {
+        /// Which.
+        job: Uuid,
+    },
+    /// A mail came back (D2, D22).
+    MailBounced(Bounce),
+}
+
+/// A mail that came back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bounce {
+    /// The mail.
+    pub mail: Uuid,
+    /// What it was.
+    pub kind: MailKind,
+    /// Whom it was for.
+    pub to: Recipient,
+    /// The step that it was made at.
+    pub step: u32,
+    /// The address that it went to, as far as known.
+    pub address: Option<EmailAddress>,
+    /// How bad it is.
+    pub severity: BounceKind,
+    /// What the mail server said.
+    pub detail: Option<String>,
 }
 
 /// The numbers entered, kept as they were but for trimming and upper case.
@@ -156,6 +232,19 @@ impl Event {
             Self::Route { .. } => "registration.routed",
             Self::TimeIsUp { .. } => "registration.time_is_up",
             Self::Recheck => "registration.rechecked",
+            Self::Synced {
+                outcome: Synced::Confirmed,
+                ..
+            } => "registration.provisioned",
+            Self::Synced {
+                outcome: Synced::Refused { .. },
+                ..
+            } => "registration.provisioning_refused",
+            Self::Undeliverable { .. } => "registration.email_undeliverable",
+            Self::Superseded { .. } => "registration.superseded",
+            Self::Aside(Aside::JobDied { .. }) => "registration.job_died",
+            Self::Aside(Aside::JobRevived { .. }) => "registration.job_revived",
+            Self::Aside(Aside::MailBounced(_)) => "mail.bounced",
         }
     }
 }
@@ -189,4 +278,8 @@ pub struct Present {
     pub holds_access: bool,
     /// Failed verification attempts of the account in the last 30 days (D9).
     pub failed_attempts: u32,
+    /// Whether mail to the profile's address comes back (D22).
+    pub undeliverable: bool,
+    /// The other registrations of the account that are open (D18).
+    pub open_requests: Vec<Registration>,
 }

@@ -47,6 +47,10 @@ job_kinds! {
     ManualReview => "manual_review",
     /// Reminds applicants who do nothing, and lets their registrations expire: [`applicant_idle`](crate::applicant_idle).
     ApplicantIdle => "applicant_idle",
+    /// Brings access to the state wanted at each target: [`provisioning_sync`](crate::provisioning_sync).
+    ProvisioningSync => "provisioning_sync",
+    /// Reminds DAs of the terms that they have not accepted: [`terms`](crate::terms).
+    Terms => "terms",
     /// Sends the mail with the verification link: [`email_verification`](crate::email_verification).
     EmailVerification => "email_verification",
     /// Sends every other mail: [`notification`](crate::notification).
@@ -62,8 +66,9 @@ impl JobKind {
             | Self::DaRouting
             | Self::DaResponseTimeout
             | Self::ManualReview
-            | Self::ApplicantIdle => false,
-            Self::EmailVerification | Self::Notification => true,
+            | Self::ApplicantIdle
+            | Self::Terms => false,
+            Self::ProvisioningSync | Self::EmailVerification | Self::Notification => true,
         }
     }
 }
@@ -79,6 +84,8 @@ pub enum Outcome {
     Fail(Failure),
     /// Something that it needs is away. Tried again without spending an attempt.
     Unavailable(Failure),
+    /// All is well, and there is more to do later: asked again after this long, as if it had not run.
+    Snooze(Duration, String),
 }
 
 /// Why a job did not succeed.

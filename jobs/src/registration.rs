@@ -54,6 +54,9 @@ pub struct Registration {
     /// The next moment at which the daemon acts by itself.
     #[serde(default)]
     pub deadline: Option<DateTime<Utc>>,
+    /// Jobs of ours for this registration that are dead: agents have it as a case meanwhile (D22).
+    #[serde(default)]
+    pub dead_jobs: Vec<Uuid>,
     /// Where it stands.
     pub state: State,
 }
@@ -132,6 +135,26 @@ pub struct Granted {
     pub appointed: bool,
 }
 
+/// A grant that a target has not confirmed yet (D11).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingSync {
+    /// The grant.
+    pub grant_id: Uuid,
+    /// The target's name.
+    pub target: String,
+    /// Whether the target has refused it for good.
+    pub refused: bool,
+}
+
+/// The agents' case about access that is not there (D11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisioningCase {
+    /// Whether it is overdue or was refused.
+    pub reason: ReviewReason,
+    /// The clock of the case (D10).
+    pub clock: ReviewClock,
+}
+
 /// The states of the contract's section 3, each with what it needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
@@ -181,6 +204,14 @@ pub enum State {
     Provisioning {
         /// What was granted.
         granted: Granted,
+        /// The DA who granted; `None` of an appointment.
+        by: Option<AccountId>,
+        /// The grants that were made: what a rejection takes back (D11).
+        grants: Vec<Uuid>,
+        /// What has not been confirmed yet. Never empty.
+        pending: Vec<PendingSync>,
+        /// The agents' case about it, once access is overdue or was refused (D11).
+        case: Option<ProvisioningCase>,
     },
     /// Done: the person has access.
     Active {
@@ -320,6 +351,33 @@ impl Registration {
         self.account
             .as_ref()
             .map_or(self.account_id.as_str(), |a| a.name.as_str())
+    }
+
+    /// Why agents have it as a case, if they do (contract, section 3). A dead job of ours does not hide a case that asks for a
+    /// decision.
+    pub fn review_reason(&self) -> Option<ReviewReason> {
+        let of_state = match &self.state {
+            State::InReview { reason, .. } | State::AwaitingInformation { reason, .. } => Some(*reason),
+            State::Provisioning { case, .. } => case.map(|case| case.reason),
+            State::Verifying
+            | State::NeedsCorrection { .. }
+            | State::Routing
+            | State::AwaitingConfirmation
+            | State::AwaitingOrganization
+            | State::AwaitingEmail { .. }
+            | State::AwaitingDa { .. }
+            | State::Active { .. }
+            | State::Denied { .. }
+            | State::Rejected { .. }
+            | State::Withdrawn
+            | State::Expired => None,
+        };
+        of_state.or_else(|| (!self.dead_jobs.is_empty()).then_some(ReviewReason::ProcessingFailed))
+    }
+
+    /// The tree that the contract's site belongs to, by its root: the company (D4).
+    pub fn company(&self) -> Option<&OrganizationId> {
+        self.site.as_ref()?.chain.first().map(|root| &root.id)
     }
 
     /// The DA now asked or, before *Confirm*, to be asked: the first reachable one (R32, D2).

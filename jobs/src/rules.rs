@@ -34,6 +34,12 @@ pub struct Rules {
     pub max_failed_attempts: u32,
     /// Domains whose addresses are refused (R11, D13).
     pub personal_domains: PersonalDomains,
+    /// The downstream tools that access is brought to, by name. Without any it is there as soon as it is granted (D11).
+    pub targets: Vec<String>,
+    /// When access that is not confirmed everywhere goes to the agents, counted from the granting (D11).
+    pub provisioning_within: Duration,
+    /// When a DA who has not accepted the terms is reminded, counted from the appointment, in order (D15).
+    pub terms_reminders: Vec<Duration>,
 }
 
 impl Default for Rules {
@@ -52,6 +58,9 @@ impl Default for Rules {
             answer_within: Duration::from_hours(7 * 24),
             max_failed_attempts: 10,
             personal_domains: PersonalDomains::default(),
+            targets: Vec::new(),
+            provisioning_within: Duration::from_hours(24),
+            terms_reminders: [3, 7, 14].map(|days| Duration::from_hours(days * 24)).to_vec(),
         }
     }
 }

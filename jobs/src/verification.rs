@@ -31,7 +31,7 @@ pub fn verify(
     };
     let mut errors = Vec::new();
     errors.extend(account_error(account));
-    errors.extend(email_error(account, personal));
+    errors.extend(email_error(account, personal, present.undeliverable));
     errors.extend(contract_errors(&registration.contract_number, present, today));
     errors.extend(serial_error(&registration.serial_number, present));
     // Only of a site that is the applicant's own: nobody learns about another customer (D14).
@@ -54,13 +54,14 @@ fn account_error(account: &Account) -> Option<Code> {
     }
 }
 
-fn email_error(account: &Account, personal: &PersonalDomains) -> Option<Code> {
+fn email_error(account: &Account, personal: &PersonalDomains, undeliverable: bool) -> Option<Code> {
     let Some(text) = account.email.as_deref().filter(|text| !text.trim().is_empty()) else {
         return Some(Code::EmailMissing);
     };
     match EmailAddress::new(text) {
         Err(_) => Some(Code::EmailInvalid),
         Ok(address) if personal.contains(&address.domain()) => Some(Code::EmailPersonalDomain),
+        Ok(_) if undeliverable => Some(Code::EmailUndeliverable),
         Ok(_) => None,
     }
 }

@@ -214,7 +214,7 @@ impl RegistrationSummary {
             delegated_administrator: registration.delegated_administrator().map(administrator),
             organization_id: organization_id(registration),
             role: role(&registration.state),
-            review_reason: review_reason(&registration.state),
+            review_reason: registration.review_reason(),
             question: question(&registration.state),
             link_valid_until: link_valid_until(&registration.state),
             allowed: allowed_in(&registration.state).into_iter().map(str::to_owned).collect(),
@@ -271,7 +271,7 @@ pub fn problems(state: &State, locale: Locale) -> Vec<String> {
 
 fn organization_id(registration: &Registration) -> Option<OrganizationId> {
     match &registration.state {
-        State::Provisioning { granted } | State::Active { granted } => Some(granted.organization_id.clone()),
+        State::Provisioning { granted, .. } | State::Active { granted } => Some(granted.organization_id.clone()),
         State::Verifying
         | State::NeedsCorrection { .. }
         | State::Routing
@@ -290,14 +290,7 @@ fn organization_id(registration: &Registration) -> Option<OrganizationId> {
 
 fn role(state: &State) -> Option<Role> {
     match state {
-        State::Provisioning { granted } | State::Active { granted } => Some(granted.role),
-        _ => None,
-    }
-}
-
-fn review_reason(state: &State) -> Option<ReviewReason> {
-    match state {
-        State::InReview { reason, .. } | State::AwaitingInformation { reason, .. } => Some(*reason),
+        State::Provisioning { granted, .. } | State::Active { granted } => Some(granted.role),
         _ => None,
     }
 }

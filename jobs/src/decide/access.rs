@@ -3,6 +3,7 @@
 use super::{
     Case, Change, Decided,
     applying::{back_to_correction, errors, note_applicant, note_site},
+    provisioning,
     review::count_as_site,
     routing::{ask, without_reachable_da},
 };
@@ -93,18 +94,14 @@ fn granted(case: &Case<'_>, present: &Present, decided: &ByDa<'_>, role: Role) -
             account_id: applicant,
             organization_id: site.clone(),
             access: Access::Role(role),
-        })
-        // Without provisioning targets access is there as soon as it is granted (contract, section 5).
-        .to(State::Active {
-            granted: Granted {
-                role,
-                organization_id: site,
-                appointed: false,
-            },
         });
-    receipted(change, decided)
-        .mail_about(decided.by, MailKind::AccessApproved, Recipient::Applicant)
-        .decided()
+    let granted = Granted {
+        role,
+        organization_id: site,
+        appointed: false,
+    };
+    let change = provisioning::begin(change, granted, Some(decided.by.clone()));
+    receipted(change, decided).decided()
 }
 
 /// The applicant has provided everything for becoming DA of `organization`, and nothing needs assessment: they are appointed,
@@ -146,7 +143,7 @@ pub(super) fn overtaken<'a>(
 }
 
 /// The applicant becomes DA of `organization`, and with it Customer Administrator there (R2, R56, R59, D20), and gets
-/// the three mails (R66–R69).
+/// the three mails (R66–R69) once it is active.
 fn appoint(change: Change<'_>, organization: OrganizationId) -> Decided {
     let account_id = change.registration.account_id.clone();
     let grant = |access| Effect::Grant {
@@ -160,21 +157,16 @@ fn appoint(change: Change<'_>, organization: OrganizationId) -> Decided {
         account_id,
         organization_id: organization.clone(),
     };
-    change
+    let change = change
         .detail("appointed", true)
         .detail("organization_id", organization.as_str())
         .effect(appoint)
         .effect(administrator)
-        .effect(delegated)
-        .to(State::Active {
-            granted: Granted {
-                role,
-                organization_id: organization,
-                appointed: true,
-            },
-        })
-        .mail(MailKind::Welcome, Recipient::Applicant)
-        .mail(MailKind::CustomerAdministrator, Recipient::Applicant)
-        .mail(MailKind::DaTerms, Recipient::Applicant)
-        .decided()
+        .effect(delegated);
+    let granted = Granted {
+        role,
+        organization_id: organization,
+        appointed: true,
+    };
+    provisioning::begin(change, granted, None).decided()
 }

@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde_json::Map;
 
-use super::{Case, Change, Decided, Decision, TimelineEntry};
+use super::{Case, Change, Decided, Decision, TimelineEntry, decide};
 use crate::{
     effect::{Effect, MailKind, Recipient},
     event::{EnteredNumbers, Event, Present},
     job::JobKind,
     refusal::{Reason, Refusal},
-    registration::{Applicant, FieldError, Registration, Site, State},
+    registration::{Applicant, FieldError, FieldErrorCode, Registration, Site, State},
     values::{AccountId, RegistrationId},
     verification::verify,
 };
@@ -28,6 +28,8 @@ pub fn submit(id: &RegistrationId, event: &Event, now: DateTime<Utc>) -> Decided
         effects: vec![Effect::Run(JobKind::Verification)],
         entry: TimelineEntry::new(now, event, account_id.to_string(), Map::new(), state),
         rests_on_tree: false,
+        supersedes: Vec::new(),
+        rests_on: Vec::new(),
     }))
 }
 
@@ -56,6 +58,7 @@ fn new_registration(
         assessed: false,
         notices: 0,
         deadline: None,
+        dead_jobs: Vec::new(),
         state: State::Verifying,
     }
 }
@@ -94,9 +97,74 @@ pub(super) fn verified(case: &Case<'_>, present: &Present) -> Decided {
         return to_correction(change, errors).effect(failed).decided();
     }
     note_site(&mut change.registration, present);
+    let (held, idle): (Vec<_>, Vec<_>) = same_company(&change.registration, present)
+        .into_iter()
+        .partition(|other| is_with_others(&other.state));
+    if let Some(held) = held.first() {
+        let change = change.detail("already_requested", held.id.as_str());
+        return to_correction(change, vec![FieldErrorCode::AlreadyRequested.into()]).decided();
+    }
+    for other in idle {
+        change.supersedes.extend(supersede(case, other));
+    }
+    // Each of them may be verified at the same moment, and then it is the one that this request takes the place of.
+    let is_replaced = |other: &&Registration| change.supersedes.iter().any(|old| old.registration.id == other.id);
+    let others = present.open_requests.iter().filter(|other| !is_replaced(other));
+    change.rests_on = others.map(|other| (other.id.clone(), other.version)).collect();
     change
         .to(State::Routing)
         .effect(Effect::Run(JobKind::DaRouting))
+        .decided()
+}
+
+/// The account's other open requests for the same company, as far as they have been verified (D18).
+fn same_company<'a>(registration: &Registration, present: &'a Present) -> Vec<&'a Registration> {
+    let company = registration.company();
+    present
+        .open_requests
+        .iter()
+        .filter(|other| company.is_some() && other.company() == company)
+        .collect()
+}
+
+/// Whether a request is in other hands than its applicant's: then a newer one must not end it (D18). An agent's question does not
+/// take a case away from the agent.
+const fn is_with_others(state: &State) -> bool {
+    match state {
+        State::AwaitingDa { .. }
+        | State::InReview { .. }
+        | State::AwaitingInformation { .. }
+        | State::Provisioning { .. } => true,
+        State::Verifying
+        | State::NeedsCorrection { .. }
+        | State::Routing
+        | State::AwaitingConfirmation
+        | State::AwaitingOrganization
+        | State::AwaitingEmail { .. }
+        | State::Active { .. }
+        | State::Denied { .. }
+        | State::Rejected { .. }
+        | State::Withdrawn
+        | State::Expired => false,
+    }
+}
+
+/// What becomes of an older request that a newer one takes the place of; `None` if nothing does.
+fn supersede(case: &Case<'_>, other: &Registration) -> Option<Decision> {
+    let event = Event::Superseded {
+        by: case.registration.id.clone(),
+    };
+    match decide(other, &event, case.facts, case.now, case.rules) {
+        Decided::Decision(decision) => Some(*decision),
+        Decided::Refusal(_) | Decided::Ignored | Decided::NeedsPresentFacts | Decided::NeedsOrganization(_) => None,
+    }
+}
+
+/// A newer request of the account takes the place of this one (D18).
+pub(super) fn superseded(case: &Case<'_>, by: &RegistrationId) -> Decided {
+    case.change()
+        .detail("superseded_by", by.as_str())
+        .to(State::Withdrawn)
         .decided()
 }
 
@@ -119,7 +187,7 @@ pub(super) fn back_to_correction(case: &Case<'_>, present: &Present, errors: Vec
         .decided()
 }
 
-fn to_correction(change: Change<'_>, errors: Vec<FieldError>) -> Change<'_> {
+pub(super) fn to_correction(change: Change<'_>, errors: Vec<FieldError>) -> Change<'_> {
     let codes = serde_json::to_value(errors.iter().map(|e| e.code).collect::<Vec<_>>()).unwrap_or_default();
     change
         .detail("field_errors", codes)

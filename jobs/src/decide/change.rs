@@ -10,7 +10,7 @@ use crate::{
     refusal::{Reason, Refusal},
     registration::{Registration, State},
     rules::Rules,
-    values::AccountId,
+    values::{AccountId, RegistrationId},
 };
 
 /// One call of [`decide`]: its arguments, and what the parts of the workflow share.
@@ -66,7 +66,11 @@ impl<'a> Case<'a> {
             | Event::Verify { .. }
             | Event::Route { .. }
             | Event::TimeIsUp { .. }
-            | Event::Recheck => Refusal::new(Reason::NotAllowed, "wrong_state"),
+            | Event::Recheck
+            | Event::Synced { .. }
+            | Event::Undeliverable { .. }
+            | Event::Superseded { .. }
+            | Event::Aside(_) => Refusal::new(Reason::NotAllowed, "wrong_state"),
         };
         Decided::Refusal(
             refusal
@@ -84,6 +88,8 @@ impl<'a> Case<'a> {
             effects: Vec::new(),
             detail: Map::new(),
             rests_on_tree: false,
+            supersedes: Vec::new(),
+            rests_on: Vec::new(),
             case: *self,
         }
     }
@@ -93,7 +99,14 @@ impl<'a> Case<'a> {
         match self.event {
             Event::DaDecided { by, .. } => by.to_string(),
             Event::ReviewDecided { agent, .. } => agent.clone(),
-            Event::Verify { .. } | Event::Route { .. } | Event::TimeIsUp { .. } | Event::Recheck => SELF.to_owned(),
+            Event::Verify { .. }
+            | Event::Route { .. }
+            | Event::TimeIsUp { .. }
+            | Event::Recheck
+            | Event::Synced { .. }
+            | Event::Undeliverable { .. }
+            | Event::Superseded { .. }
+            | Event::Aside(_) => SELF.to_owned(),
             Event::Submitted { .. }
             | Event::Resubmitted(_)
             | Event::Confirmed
@@ -112,6 +125,8 @@ pub(super) struct Change<'a> {
     pub(super) effects: Vec<Effect>,
     pub(super) detail: Map<String, Value>,
     pub(super) rests_on_tree: bool,
+    pub(super) supersedes: Vec<Decision>,
+    pub(super) rests_on: Vec<(RegistrationId, u64)>,
     pub(super) case: Case<'a>,
 }
 
@@ -161,6 +176,15 @@ impl Change<'_> {
         effect_id(&self.registration.id, self.registration.version, self.effects.len())
     }
 
+    /// The ids of the grants among the effects so far.
+    pub(super) fn grant_ids(&self) -> Vec<uuid::Uuid> {
+        let grants = self.effects.iter().enumerate();
+        grants
+            .filter(|(_, effect)| matches!(effect, Effect::Grant { .. }))
+            .map(|(index, _)| effect_id(&self.registration.id, self.registration.version, index))
+            .collect()
+    }
+
     /// Sets the next timer, if the state asks for another than the one that is set.
     pub(super) fn with_timer(mut self) -> Self {
         let before = (self.case.registration.step, self.case.registration.deadline);
@@ -183,6 +207,8 @@ impl Change<'_> {
             effects: this.effects,
             entry,
             rests_on_tree: this.rests_on_tree,
+            supersedes: this.supersedes,
+            rests_on: this.rests_on,
         }))
     }
 }

@@ -42,9 +42,14 @@ fn exact_timer(registration: &Registration, rules: &Rules) -> Option<(JobKind, D
         }
         State::InReview { clock, .. } => Some((JobKind::ManualReview, manual_review::next(clock, rules))),
         State::AwaitingInformation { asked_at, .. } => Some((JobKind::ManualReview, *asked_at + rules.answer_within)),
+        State::Provisioning { case: None, .. } => {
+            Some((JobKind::ManualReview, registration.since + rules.provisioning_within))
+        }
+        State::Provisioning { case: Some(open), .. } => {
+            Some((JobKind::ManualReview, manual_review::next(&open.clock, rules)))
+        }
         State::Verifying
         | State::Routing
-        | State::Provisioning { .. }
         | State::Active { .. }
         | State::Denied { .. }
         | State::Rejected { .. }
@@ -131,20 +136,20 @@ fn moved_on(mut change: Change<'_>, asked: &[Asked], present: &Present) -> Decid
 
 /// The agent has not decided (R64, D10).
 pub(super) fn agent_silent(case: &Case<'_>, reason: ReviewReason, clock: &ReviewClock) -> Decided {
-    let due = manual_review::due_by(clock, case.now, case.rules);
-    let mut change = case.change();
+    let (mut change, clock) = agent_reminded(case.change(), clock);
+    change.registration.state = State::InReview { reason, clock };
+    change.decided()
+}
+
+/// What is due of an agent's case: the applicant's status mail, the escalation; and the clock afterwards.
+pub(super) fn agent_reminded<'a>(mut change: Change<'a>, clock: &ReviewClock) -> (Change<'a>, ReviewClock) {
+    let due = manual_review::due_by(clock, change.case.now, change.case.rules);
     if clock.notices < manual_review::UPDATE {
         change = change.mail(MailKind::ReviewUpdate, Recipient::Applicant);
     }
     if due > clock.notices.max(manual_review::UPDATE) {
         change = change.mail(MailKind::ReviewOverdue, Recipient::Supervisor);
     }
-    change.registration.state = State::InReview {
-        reason,
-        clock: ReviewClock {
-            notices: due.max(clock.notices),
-            ..*clock
-        },
-    };
-    change.decided()
+    let notices = due.max(clock.notices);
+    (change, ReviewClock { notices, ..*clock })
 }

@@ -1,0 +1,53 @@
+//! Mail that comes back (D2, D22).
+
+use super::{Case, Change, Decided, applying::to_correction};
+use crate::{
+    cloud_event::BounceKind,
+    effect::{Effect, MailKind, Recipient},
+    event::Bounce,
+    registration::{FieldErrorCode, State},
+};
+
+/// A mail came back: it is recorded; after a hard bounce nothing more is sent to the address. A DA who cannot be reached any more is
+/// passed over (D2), and an applicant whose verification mail came back corrects their address (D22).
+pub(super) fn bounced(case: &Case<'_>, bounce: &Bounce) -> Decided {
+    let mut change = case
+        .change()
+        .detail("mail", bounce.kind.as_str())
+        .detail("kind", bounce.severity.as_str());
+    if let Some(detail) = &bounce.detail {
+        change = change.detail("detail", detail.as_str());
+    }
+    match bounce.severity {
+        BounceKind::Soft | BounceKind::Complaint => return change.decided(),
+        BounceKind::Hard => {}
+    }
+    if let Some(address) = &bounce.address {
+        change = change.effect(Effect::Suppress(address.clone()));
+    }
+    if let Recipient::Account(da) = &bounce.to {
+        change = change.effect(Effect::RecheckDa(da.clone()));
+    }
+    let is_awaited = matches!(case.registration.state, State::AwaitingEmail { .. })
+        && bounce.kind == MailKind::Verification
+        && bounce.step == case.registration.step;
+    if is_awaited {
+        return undeliverable(change).decided();
+    }
+    change.decided()
+}
+
+/// The verification mail of the step was not sent: mail to the address comes back (D22, D23).
+pub(super) fn not_sent(case: &Case<'_>, step: u32) -> Decided {
+    if step == case.registration.step {
+        undeliverable(case.change()).decided()
+    } else {
+        Decided::Ignored
+    }
+}
+
+/// The verification mail does not arrive: the applicant corrects the address in their profile, and starts again (D22).
+fn undeliverable(change: Change<'_>) -> Change<'_> {
+    to_correction(change, vec![FieldErrorCode::EmailUndeliverable.into()])
+        .mail(MailKind::CorrectionNeeded, Recipient::Applicant)
+}

@@ -1,0 +1,211 @@
+//! Access is brought to every target, and what happens when that takes long or fails (R38–R40, R60, D11).
+
+use uuid::Uuid;
+
+use super::{Case, Change, Decided, timers};
+use crate::{
+    cloud_event::ReviewDecision,
+    effect::{Effect, MailKind, Recipient},
+    event::Synced,
+    refusal::{Reason, Refusal},
+    registration::{Granted, PendingSync, ProvisioningCase, ReviewClock, ReviewReason, State},
+    values::AccountId,
+};
+
+/// Access was granted: it is set up at every target, or there at once without any (contract, section 5). The grants are among the
+/// change's effects already.
+pub(super) fn begin(change: Change<'_>, granted: Granted, by: Option<AccountId>) -> Change<'_> {
+    let grants = change.grant_ids();
+    let pending: Vec<_> = grants
+        .iter()
+        .flat_map(|grant_id| {
+            change.case.rules.targets.iter().map(|target| PendingSync {
+                grant_id: *grant_id,
+                target: target.clone(),
+                refused: false,
+            })
+        })
+        .collect();
+    if pending.is_empty() {
+        return active(change, granted, by);
+    }
+    change.to(State::Provisioning {
+        granted,
+        by,
+        grants,
+        pending,
+        case: None,
+    })
+}
+
+/// Access is everywhere: the registration is complete, and its applicant is told (R37, R66–R69).
+fn active(change: Change<'_>, granted: Granted, by: Option<AccountId>) -> Change<'_> {
+    let appointed = granted.appointed;
+    let change = change.to(State::Active { granted });
+    match by {
+        Some(da) => change.mail_about(&da, MailKind::AccessApproved, Recipient::Applicant),
+        None if appointed => change
+            .mail(MailKind::Welcome, Recipient::Applicant)
+            .mail(MailKind::CustomerAdministrator, Recipient::Applicant)
+            .mail(MailKind::DaTerms, Recipient::Applicant),
+        None => change,
+    }
+}
+
+/// A target has confirmed a grant, or refuses it for good.
+pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Synced) -> Decided {
+    let State::Provisioning {
+        granted,
+        by,
+        grants,
+        pending,
+        case: open,
+    } = &case.registration.state
+    else {
+        return Decided::Ignored;
+    };
+    let is_meant = |sync: &PendingSync| sync.grant_id == grant_id && sync.target == target;
+    if !pending.iter().any(is_meant) {
+        return Decided::Ignored;
+    }
+    let mut change = case.change().detail("target", target);
+    let mut pending = pending.clone();
+    match outcome {
+        Synced::Confirmed => pending.retain(|sync| !is_meant(sync)),
+        Synced::Refused { status } => {
+            change = change.detail("status", status);
+            pending
+                .iter_mut()
+                .filter(|sync| is_meant(sync))
+                .for_each(|sync| sync.refused = true);
+        }
+    }
+    if pending.is_empty() {
+        return active(change, granted.clone(), by.clone()).decided();
+    }
+    let is_refused = pending.iter().any(|sync| sync.refused);
+    let (next, is_new) = next_case(case, *open, is_refused);
+    let state = State::Provisioning {
+        granted: granted.clone(),
+        by: by.clone(),
+        grants: grants.clone(),
+        pending,
+        case: next,
+    };
+    match next {
+        // Another case is another wait; progress is not.
+        Some(opened) if is_new => change
+            .detail("review_reason", opened.reason.as_str())
+            .to(state)
+            .mail(MailKind::ReviewCase, Recipient::Agents)
+            .decided(),
+        _ if next.is_none() && open.is_some() => change.to(state).decided(),
+        _ => {
+            change.registration.state = state;
+            change.decided()
+        }
+    }
+}
+
+/// The case that is open once something is refused or not: a refusal opens one at once; when what was refused is there after all,
+/// it closes by itself, unless access is overdue. Whether it is another than before.
+fn next_case(case: &Case<'_>, open: Option<ProvisioningCase>, is_refused: bool) -> (Option<ProvisioningCase>, bool) {
+    let opened = |reason| {
+        Some(ProvisioningCase {
+            reason,
+            clock: ReviewClock {
+                started: case.now,
+                notices: 0,
+            },
+        })
+    };
+    let reason = open.map(|open| open.reason);
+    match (is_refused, reason) {
+        (true, Some(ReviewReason::ProvisioningFailed)) => (open, false),
+        (true, _) => (opened(ReviewReason::ProvisioningFailed), true),
+        (false, Some(ReviewReason::ProvisioningFailed)) if is_overdue(case) => {
+            (opened(ReviewReason::ProvisioningOverdue), true)
+        }
+        (false, Some(ReviewReason::ProvisioningFailed)) => (None, false),
+        (false, _) => (open, false),
+    }
+}
+
+fn is_overdue(case: &Case<'_>) -> bool {
+    case.registration.since + case.rules.provisioning_within <= case.now
+}
+
+/// The time is up: access is overdue (R40), or the agents' time for the case is (D10).
+pub(super) fn late(case: &Case<'_>) -> Decided {
+    let State::Provisioning {
+        granted,
+        by,
+        grants,
+        pending,
+        case: open,
+    } = &case.registration.state
+    else {
+        return Decided::Ignored;
+    };
+    let with = |case| State::Provisioning {
+        granted: granted.clone(),
+        by: by.clone(),
+        grants: grants.clone(),
+        pending: pending.clone(),
+        case: Some(case),
+    };
+    if let Some(open) = open {
+        let (mut change, clock) = timers::agent_reminded(case.change(), &open.clock);
+        change.registration.state = with(ProvisioningCase { clock, ..*open });
+        return change.decided();
+    }
+    let overdue = ProvisioningCase {
+        reason: ReviewReason::ProvisioningOverdue,
+        clock: ReviewClock {
+            started: case.now,
+            notices: 0,
+        },
+    };
+    case.change()
+        .detail("review_reason", overdue.reason.as_str())
+        .to(with(overdue))
+        .mail(MailKind::ProvisioningOverdue, Recipient::Applicant)
+        .mail(MailKind::ReviewCase, Recipient::Agents)
+        .decided()
+}
+
+/// An agent decided on access that is not there: they may reject, which takes back what was granted; anything else must wait (D11).
+pub(super) fn review_decided(case: &Case<'_>, decision: &ReviewDecision, reason: Option<&String>) -> Decided {
+    match decision {
+        ReviewDecision::Reject => case.with_present_facts(|case, _| rejected(case, reason)),
+        ReviewDecision::Appoint { .. } | ReviewDecision::Route { .. } | ReviewDecision::Ask { .. } => {
+            let refusal = Refusal::new(Reason::NotAllowed, "only_reject");
+            Decided::Refusal(refusal.with("state", case.registration.state.name().as_str()))
+        }
+    }
+}
+
+fn rejected(case: &Case<'_>, reason: Option<&String>) -> Decided {
+    let State::Provisioning { granted, grants, .. } = &case.registration.state else {
+        return Decided::Ignored;
+    };
+    let mut change = case.change().resting_on_tree().detail("decision", "reject");
+    if granted.appointed {
+        let account_id = case.registration.account_id.clone();
+        change = change
+            .effect(Effect::EndAppointment {
+                account_id: account_id.clone(),
+                organization_id: granted.organization_id.clone(),
+            })
+            .effect(Effect::RecheckDa(account_id));
+    }
+    for grant_id in grants {
+        change = change.effect(Effect::EndGrant { grant_id: *grant_id });
+    }
+    change
+        .to(State::Rejected {
+            reason: reason.cloned(),
+        })
+        .mail(MailKind::Rejected, Recipient::Applicant)
+        .decided()
+}
