@@ -6,14 +6,19 @@ use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 const UP: &str = include_str!("m20261122_000001_first.sql");
 
 /// The tables, in the order in which `UP` makes them.
-const TABLES: [&str; 21] = [
+const TABLES: [&str; 26] = [
     "registrations",
     "timeline",
     "jobs",
     "mails",
     "links",
     "appointments",
+    "removed_administrators",
+    "delegations",
     "grants",
+    "syncs",
+    "schedule_ticks",
+    "suppressions",
     "failed_attempts",
     "organization_roots",
     "inbox",

@@ -7,8 +7,13 @@ CREATE TABLE registrations (
     root_id TEXT,
     since_ms BIGINT NOT NULL,
     created_ms BIGINT NOT NULL,
+    -- Why agents have it as a case, and the DA whom it waits for, where either is so.
+    review_reason TEXT,
+    da_account_id TEXT,
     data TEXT NOT NULL
 );
+CREATE INDEX registrations_case ON registrations (since_ms, id) WHERE review_reason IS NOT NULL;
+CREATE INDEX registrations_da ON registrations (da_account_id, id) WHERE da_account_id IS NOT NULL;
 CREATE INDEX registrations_account ON registrations (account_id, created_ms);
 CREATE INDEX registrations_state ON registrations (state, since_ms);
 CREATE INDEX registrations_created ON registrations (created_ms, id);
@@ -25,11 +30,13 @@ CREATE TABLE timeline (
     PRIMARY KEY (registration_id, version)
 );
 
--- Outbox and history of the jobs. `step` is set where the job belongs to a wait and is cancelled with it.
+-- Outbox and history of the jobs. `step` is set where the job belongs to a wait and is cancelled with it. A job is for a
+-- registration, or for an account, or for what has the job's own id.
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,
-    registration_id TEXT NOT NULL,
+    registration_id TEXT,
+    account_id TEXT,
     step BIGINT NOT NULL,
     step_bound BOOLEAN NOT NULL,
     state TEXT NOT NULL,
@@ -85,21 +92,44 @@ CREATE TABLE links (
 );
 CREATE INDEX links_registration ON links (registration_id);
 
--- Appointments as DA made here; they count together with the directory's.
+-- Appointments as DA made here; they count together with the directory's. The job of the same id reminds of the terms;
+-- `terms_sent` counts its reminders, and the notice after them.
 CREATE TABLE appointments (
     id TEXT PRIMARY KEY,
     account_id TEXT NOT NULL,
     organization_id TEXT NOT NULL,
-    registration_id TEXT NOT NULL,
+    registration_id TEXT,
     appointed_ms BIGINT NOT NULL,
-    ended_ms BIGINT
+    ended_ms BIGINT,
+    terms_accepted_ms BIGINT,
+    terms_sent BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX appointments_open ON appointments (organization_id, account_id) WHERE ended_ms IS NULL;
+
+-- DAs removed here. An appointment of the directory's counts only if it was imported later.
+CREATE TABLE removed_administrators (
+    account_id TEXT NOT NULL,
+    organization_id TEXT NOT NULL,
+    removed_ms BIGINT NOT NULL,
+    PRIMARY KEY (organization_id, account_id)
+);
+
+-- What DAs did with the access of others, one row an event.
+CREATE TABLE delegations (
+    id TEXT PRIMARY KEY,
+    at_ms BIGINT NOT NULL,
+    event TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    organization_id TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    role TEXT
+);
+CREATE INDEX delegations_account ON delegations (account_id, at_ms);
 
 -- Access given here.
 CREATE TABLE grants (
     id TEXT PRIMARY KEY,
-    registration_id TEXT NOT NULL,
+    registration_id TEXT,
     account_id TEXT NOT NULL,
     organization_id TEXT NOT NULL,
     access TEXT NOT NULL,
@@ -108,6 +138,32 @@ CREATE TABLE grants (
 );
 CREATE INDEX grants_account ON grants (account_id, organization_id) WHERE ended_ms IS NULL;
 CREATE INDEX grants_registration ON grants (registration_id);
+
+-- How far each grant has come at each target; the job of the same id drives it. `losses` counts how often a target had it and
+-- lost it.
+CREATE TABLE syncs (
+    id TEXT PRIMARY KEY,
+    grant_id TEXT NOT NULL,
+    target TEXT NOT NULL,
+    phase TEXT NOT NULL,
+    losses BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL,
+    UNIQUE (grant_id, target)
+);
+
+-- Ticks of the calendar that were carried out, so that of several daemons one does.
+CREATE TABLE schedule_ticks (
+    schedule TEXT NOT NULL,
+    tick_ms BIGINT NOT NULL,
+    PRIMARY KEY (schedule, tick_ms)
+);
+
+-- Addresses that mail came back from. The digest is the SHA-256 of the address; `masked` is for people.
+CREATE TABLE suppressions (
+    address_digest TEXT PRIMARY KEY,
+    masked TEXT NOT NULL,
+    since_ms BIGINT NOT NULL
+);
 
 -- Verifications that failed, for the signal of too many (D9).
 CREATE TABLE failed_attempts (
@@ -162,8 +218,6 @@ CREATE INDEX refused_unannounced ON refused (seq) WHERE announced_ms IS NULL;
 -- Events that go out; deleted once they are in the stream.
 CREATE TABLE notices (
     seq {identity},
-    registration_id TEXT NOT NULL,
-    version BIGINT NOT NULL,
     body TEXT NOT NULL
 );
 

@@ -58,7 +58,7 @@ pub(super) async fn write(
 }
 
 impl Batch<'_> {
-    /// Locks are taken in one order by everybody: registrations, trees, jobs, inbox, each by its key.
+    /// Locks are taken in one order by everybody: registrations, trees, jobs, inbox, grants, each by its key.
     ///
     /// Jobs that a step's end cancels are the exception: nobody has named them, and finding them here would be done again when
     /// they are written. Should one of them be settled at the same moment, PostgreSQL ends one of the two, which is tried again.
@@ -66,18 +66,29 @@ impl Batch<'_> {
         self.check_registrations().await?;
         self.check_trees().await?;
         self.check_jobs().await?;
-        self.check_inbox().await
+        self.check_inbox().await?;
+        self.check_grants().await
     }
 
     async fn check_registrations(&mut self) -> Result<(), StoreError> {
-        let keys = self.good(|item| item.registration.as_ref().map(|write| json!({"id": write.id})));
+        let keys = self.good_rows(|item| {
+            let written = item.registrations.iter().map(|write| &write.id);
+            let all = written.chain(item.unchanged.iter().map(|guard| &guard.id));
+            all.map(|id| json!({"id": id})).collect()
+        });
         let mut stored: HashMap<String, i64> = HashMap::new();
         for row in self.query(&self.statements.lock_registrations, &keys).await? {
             stored.insert(row.try_get("", "id")?, row.try_get("", "version")?);
         }
-        let is_stale = |write: &RegistrationWrite| stored.get(&write.id).copied().unwrap_or(0) != write.version - 1;
+        let version = |id: &str| stored.get(id).copied().unwrap_or(0);
+        let is_stale = |item: &Transition| {
+            let overtaken = |write: &RegistrationWrite| version(&write.id) != write.version - 1;
+            item.registrations.iter().any(overtaken)
+                || item.unchanged.iter().any(|guard| version(&guard.id) != guard.version)
+        };
+        // All of a transition is written or nothing: its first registration tells of the others.
         let stale = self.good(|item| {
-            let write = item.registration.as_ref().filter(|write| is_stale(write))?;
+            let write = item.registrations.first().filter(|_| is_stale(item))?;
             Some(json!({"id": write.id, "version": write.version}))
         });
         let mut tokens: HashSet<(String, i64, String)> = HashSet::new();
@@ -89,7 +100,7 @@ impl Batch<'_> {
             ));
         }
         for (item, checked) in self.items.iter().zip(&mut self.checked) {
-            if let Some(write) = item.registration.as_ref().filter(|write| is_stale(write)) {
+            if let Some(write) = item.registrations.first().filter(|_| is_stale(item)) {
                 let ours = (write.id.clone(), write.version, write.token.to_string());
                 *checked = if tokens.contains(&ours) {
                     Checked::Present
@@ -173,17 +184,34 @@ impl Batch<'_> {
         Ok(())
     }
 
+    async fn check_grants(&mut self) -> Result<(), StoreError> {
+        let keys = self.good(|item| item.grant.as_ref().map(|grant| json!({"id": grant.id})));
+        let mut open: HashMap<String, bool> = HashMap::new();
+        for row in self.query(&self.statements.lock_grants, &keys).await? {
+            let ended: Option<i64> = row.try_get("", "ended_ms")?;
+            open.insert(row.try_get("", "id")?, ended.is_none());
+        }
+        self.stale_if(Guard::Grant, |item| {
+            item.grant
+                .as_ref()
+                .is_some_and(|grant| open.get(&grant.id.to_string()) != Some(&grant.is_open))
+        });
+        Ok(())
+    }
+
     async fn write(&self) -> Result<(), StoreError> {
         let statements = self.statements;
         let (new, next): (Vec<_>, Vec<_>) = self
-            .good(|item| item.registration.as_ref())
+            .all_of(|item| &item.registrations)
             .into_iter()
             .partition(|write| write.version == 1);
         self.execute(&statements.insert_registrations, &new).await?;
         self.execute(&statements.update_registrations, &next).await?;
         let all: Vec<_> = new.into_iter().chain(next.iter().copied()).collect();
         self.execute(&statements.insert_timeline, &all).await?;
-        self.execute(&statements.insert_notices, &all).await?;
+        self.execute(&statements.insert_changes, &all).await?;
+        self.execute(&statements.insert_notices, &self.all_of(|item| &item.notices))
+            .await?;
         let raised = |item: &Transition| {
             let tree = item.tree.as_ref().filter(|tree| tree.raises)?;
             Some(json!({"id": tree.root_id}))
@@ -209,8 +237,37 @@ impl Batch<'_> {
         .await?;
         self.execute(&statements.insert_grants, &self.all_of(|item| &item.grants))
             .await?;
+        self.execute(&statements.insert_syncs, &self.all_of(|item| &item.syncs))
+            .await?;
+        self.execute(&statements.write_syncs, &self.good(|item| item.sync.as_ref()))
+            .await?;
+        self.write_endings().await?;
+        self.execute(&statements.write_terms, &self.good(|item| item.terms.as_ref()))
+            .await?;
+        self.execute(&statements.insert_suppressions, &self.all_of(|item| &item.suppressions))
+            .await?;
+        self.execute(&statements.insert_delegations, &self.all_of(|item| &item.delegations))
+            .await?;
         self.execute(&statements.apply_inbox, &self.good(|item| item.inbox.as_ref()))
             .await
+    }
+
+    /// What is taken back, and what DAs leave. Jobs come before grants, as in the checks.
+    async fn write_endings(&self) -> Result<(), StoreError> {
+        let statements = self.statements;
+        let grants = self.all_of(|item| &item.ended_grants);
+        self.execute(&statements.arm_syncs, &grants).await?;
+        self.execute(&statements.end_grants, &grants).await?;
+        let appointments = self.all_of(|item| &item.ended_appointments);
+        self.execute(&statements.end_appointments, &appointments).await?;
+        self.execute(&statements.note_removals, &appointments).await?;
+        self.execute(&statements.accept_terms, &self.all_of(|item| &item.accepted_terms))
+            .await
+    }
+
+    /// As [`Batch::good`], of several things a transition.
+    fn good_rows<'b, T>(&'b self, part: impl Fn(&'b Transition) -> Vec<T>) -> Vec<T> {
+        self.good(|item| Some(part(item))).into_iter().flatten().collect()
     }
 
     /// What `part` finds in the transitions whose guards hold so far.
@@ -224,7 +281,7 @@ impl Batch<'_> {
     }
 
     fn all_of<'b, T>(&'b self, part: impl Fn(&'b Transition) -> &'b Vec<T>) -> Vec<&'b T> {
-        self.good(|item| Some(part(item))).into_iter().flatten().collect()
+        self.good_rows(|item| part(item).iter().collect())
     }
 
     fn stale_if(&mut self, guard: Guard, mut fails: impl FnMut(&Transition) -> bool) {

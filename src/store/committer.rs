@@ -155,25 +155,16 @@ impl Committer {
         }
     }
 
-    /// Takes what can share a transaction: no two of one registration, none beside one that rests on the same tree.
+    /// Takes what can share a transaction: no two that change or rest on the same.
     fn next_batch(&mut self) -> Vec<Submission> {
-        let mut registrations = HashSet::new();
-        let mut trees = HashSet::new();
-        let mut jobs = HashSet::new();
+        let mut taken = HashSet::new();
         let mut batch = Vec::with_capacity(self.deferred.len());
         let mut later = VecDeque::new();
         for submission in self.deferred.drain(..) {
-            let transition = &submission.transition;
-            let registration = transition.registration_id().map(str::to_owned);
-            let tree = transition.tree.as_ref().map(|tree| tree.root_id.clone());
-            let job = transition.job.as_ref().map(|job| job.id);
-            let clashes = registration.as_ref().is_some_and(|id| registrations.contains(id))
-                || tree.as_ref().is_some_and(|id| trees.contains(id))
-                || job.is_some_and(|id| jobs.contains(&id));
+            let keys: Vec<_> = submission.transition.keys().collect();
+            let clashes = keys.iter().any(|key| taken.contains(key));
             // What is put off still holds its place: a later one of the same registration must not overtake it.
-            registrations.extend(registration);
-            trees.extend(tree);
-            jobs.extend(job);
+            taken.extend(keys);
             if clashes {
                 later.push_back(submission);
             } else {

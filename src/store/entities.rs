@@ -36,6 +36,8 @@ entity!(
         root_id: Option<String>,
         since_ms: i64,
         created_ms: i64,
+        review_reason: Option<String>,
+        da_account_id: Option<String>,
         data: String,
     }
 );
@@ -61,7 +63,8 @@ entity!(
         #[sea_orm(primary_key, auto_increment = false)]
         id: String,
         kind: String,
-        registration_id: String,
+        registration_id: Option<String>,
+        account_id: Option<String>,
         step: i64,
         step_bound: bool,
         state: String,
@@ -123,9 +126,11 @@ entity!(
         id: String,
         account_id: String,
         organization_id: String,
-        registration_id: String,
+        registration_id: Option<String>,
         appointed_ms: i64,
         ended_ms: Option<i64>,
+        terms_accepted_ms: Option<i64>,
+        terms_sent: i64,
     }
 );
 
@@ -134,12 +139,46 @@ entity!(
     grant, "grants", {
         #[sea_orm(primary_key, auto_increment = false)]
         id: String,
-        registration_id: String,
+        registration_id: Option<String>,
         account_id: String,
         organization_id: String,
         access: String,
         granted_ms: i64,
         ended_ms: Option<i64>,
+    }
+);
+
+entity!(
+    /// DAs removed here.
+    removed_administrator, "removed_administrators", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        organization_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        account_id: String,
+        removed_ms: i64,
+    }
+);
+
+entity!(
+    /// How far each grant has come at each target (D11).
+    sync, "syncs", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: String,
+        grant_id: String,
+        target: String,
+        phase: String,
+        losses: i64,
+        updated_ms: i64,
+    }
+);
+
+entity!(
+    /// Addresses that mail came back from (D22).
+    suppression, "suppressions", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        address_digest: String,
+        masked: String,
+        since_ms: i64,
     }
 );
 
@@ -192,8 +231,6 @@ entity!(
     notice, "notices", {
         #[sea_orm(primary_key)]
         seq: i64,
-        registration_id: String,
-        version: i64,
         body: String,
     }
 );

@@ -16,11 +16,13 @@ pub(super) struct Statements {
     pub(super) lock_trees: String,
     pub(super) lock_jobs: String,
     pub(super) lock_inbox: String,
+    pub(super) lock_grants: String,
     pub(super) find_applied: String,
     pub(super) read_leases: String,
     pub(super) insert_registrations: String,
     pub(super) update_registrations: String,
     pub(super) insert_timeline: String,
+    pub(super) insert_changes: String,
     pub(super) insert_notices: String,
     pub(super) raise_trees: String,
     pub(super) cancel_jobs: String,
@@ -31,11 +33,21 @@ pub(super) struct Statements {
     pub(super) insert_links: String,
     pub(super) insert_appointments: String,
     pub(super) insert_grants: String,
+    pub(super) insert_syncs: String,
+    pub(super) write_syncs: String,
+    pub(super) arm_syncs: String,
+    pub(super) end_grants: String,
+    pub(super) end_appointments: String,
+    pub(super) note_removals: String,
+    pub(super) accept_terms: String,
+    pub(super) write_terms: String,
+    pub(super) insert_suppressions: String,
+    pub(super) insert_delegations: String,
     pub(super) insert_failed_attempts: String,
     pub(super) apply_inbox: String,
 }
 
-const REGISTRATION: [Column; 8] = [
+const REGISTRATION: [Column; 10] = [
     Text("id"),
     Text("account_id"),
     Text("state"),
@@ -43,8 +55,16 @@ const REGISTRATION: [Column; 8] = [
     Text("root_id"),
     Integer("since_ms"),
     Integer("created_ms"),
+    Text("review_reason"),
+    Text("da_account_id"),
     Text("data"),
 ];
+
+const ENDED_APPOINTMENT: [Column; 3] = [Text("account_id"), Text("organization_id"), Integer("ended_ms")];
+
+/// What a job's row has when it is queued again as if it had never run, but for the number of its run.
+pub(super) const ARMED: &str = "state = 'scheduled', attempts = 0, failures = 0, crashes = 0, \
+     run_at_ms = excluded.run_at_ms, finished_ms = NULL, error_class = NULL, error = NULL, note = NULL";
 
 impl Statements {
     #[expect(clippy::too_many_lines, reason = "one statement after the other")]
@@ -79,6 +99,7 @@ impl Statements {
             lock_trees: lock("organization_roots", "t.id, t.epoch", Text("id")),
             lock_jobs: lock("jobs", "t.id, t.run_no, t.state", Text("id")),
             lock_inbox: lock("inbox", "t.seq, t.state", Integer("seq")),
+            lock_grants: lock("grants", "t.id, t.ended_ms", Text("id")),
             find_applied: format!(
                 "SELECT t.source, t.event_id FROM inbox t JOIN {} \
                  ON t.source = r.source AND t.event_id = r.event_id WHERE t.state = 'applied'",
@@ -91,7 +112,8 @@ impl Statements {
             insert_registrations: insert("registrations", &REGISTRATION),
             update_registrations: format!(
                 "UPDATE registrations SET state = r.state, version = r.version, root_id = r.root_id, \
-                 since_ms = r.since_ms, data = r.data FROM {} WHERE registrations.id = r.id",
+                 since_ms = r.since_ms, review_reason = r.review_reason, da_account_id = r.da_account_id, \
+                 data = r.data FROM {} WHERE registrations.id = r.id",
                 rows(backend, &REGISTRATION)
             ),
             insert_timeline: format!(
@@ -110,10 +132,11 @@ impl Statements {
                     ]
                 )
             ),
-            insert_notices: format!(
-                "INSERT INTO notices (registration_id, version, body) SELECT r.id, r.version, r.notice FROM {}",
-                rows(backend, &[Text("id"), Integer("version"), Text("notice")])
+            insert_changes: format!(
+                "INSERT INTO notices (body) SELECT r.notice FROM {}",
+                rows(backend, &[Text("notice")])
             ),
+            insert_notices: insert("notices", &[Text("body")]),
             raise_trees: format!(
                 "UPDATE organization_roots SET epoch = organization_roots.epoch + 1 \
                  WHERE organization_roots.id IN (SELECT r.id FROM {})",
@@ -150,16 +173,17 @@ impl Statements {
                 )
             ),
             insert_jobs: format!(
-                "INSERT INTO jobs (id, kind, registration_id, step, step_bound, state, run_no, attempts, failures, \
-                 crashes, run_at_ms, queued_ms, created_ms) \
-                 SELECT r.id, r.kind, r.registration_id, r.step, r.step_bound, r.state, r.run_no, 0, 0, 0, \
-                 r.run_at_ms, r.queued_ms, r.created_ms FROM {}",
+                "INSERT INTO jobs (id, kind, registration_id, account_id, step, step_bound, state, run_no, attempts, \
+                 failures, crashes, run_at_ms, queued_ms, created_ms) \
+                 SELECT r.id, r.kind, r.registration_id, r.account_id, r.step, r.step_bound, r.state, r.run_no, 0, 0, 0, \
+                 r.run_at_ms, r.queued_ms, r.created_ms FROM {} WHERE true ON CONFLICT (id) DO NOTHING",
                 rows(
                     backend,
                     &[
                         Text("id"),
                         Text("kind"),
                         Text("registration_id"),
+                        Text("account_id"),
                         Integer("step"),
                         Boolean("step_bound"),
                         Text("state"),
@@ -172,7 +196,8 @@ impl Statements {
             ),
             insert_mails: format!(
                 "INSERT INTO mails (id, kind, registration_id, step, recipient, state, created_ms) \
-                 SELECT r.id, r.kind, r.registration_id, r.step, r.recipient, 'waiting', r.created_ms FROM {}",
+                 SELECT r.id, r.kind, r.registration_id, r.step, r.recipient, 'waiting', r.created_ms FROM {} \
+                 WHERE true ON CONFLICT (id) DO NOTHING",
                 rows(
                     backend,
                     &[
@@ -215,15 +240,19 @@ impl Statements {
                     Integer("created_ms"),
                 ],
             ),
-            insert_appointments: insert(
-                "appointments",
-                &[
-                    Text("id"),
-                    Text("account_id"),
-                    Text("organization_id"),
-                    Text("registration_id"),
-                    Integer("appointed_ms"),
-                ],
+            insert_appointments: format!(
+                "INSERT INTO appointments (id, account_id, organization_id, registration_id, appointed_ms, terms_sent) \
+                 SELECT r.id, r.account_id, r.organization_id, r.registration_id, r.appointed_ms, 0 FROM {}",
+                rows(
+                    backend,
+                    &[
+                        Text("id"),
+                        Text("account_id"),
+                        Text("organization_id"),
+                        Text("registration_id"),
+                        Integer("appointed_ms"),
+                    ]
+                )
             ),
             insert_grants: insert(
                 "grants",
@@ -234,6 +263,76 @@ impl Statements {
                     Text("organization_id"),
                     Text("access"),
                     Integer("granted_ms"),
+                ],
+            ),
+            insert_syncs: format!(
+                "INSERT INTO syncs (id, grant_id, target, phase, losses, updated_ms) \
+                 SELECT r.id, r.grant_id, r.target, 'new', 0, r.updated_ms FROM {}",
+                rows(
+                    backend,
+                    &[Text("id"), Text("grant_id"), Text("target"), Integer("updated_ms")]
+                )
+            ),
+            write_syncs: format!(
+                "UPDATE syncs SET phase = r.phase, losses = r.losses, updated_ms = r.updated_ms FROM {} WHERE syncs.id = r.id",
+                rows(
+                    backend,
+                    &[Text("id"), Text("phase"), Integer("losses"), Integer("updated_ms")]
+                )
+            ),
+            // One that is running finds out when it ends, by the guard on its grant.
+            arm_syncs: format!(
+                "INSERT INTO jobs (id, kind, registration_id, step, step_bound, state, run_no, attempts, failures, crashes, \
+                 run_at_ms, created_ms) \
+                 SELECT s.id, 'provisioning_sync', g.registration_id, 0, false, 'scheduled', 0, 0, 0, 0, r.ended_ms, r.ended_ms \
+                 FROM {} JOIN syncs s ON s.grant_id = r.id JOIN grants g ON g.id = r.id WHERE true \
+                 ON CONFLICT (id) DO UPDATE SET {} WHERE jobs.state NOT IN ('queued', 'running')",
+                rows(backend, &[Text("id"), Integer("ended_ms")]),
+                ARMED
+            ),
+            end_grants: format!(
+                "UPDATE grants SET ended_ms = r.ended_ms FROM {} WHERE grants.id = r.id AND grants.ended_ms IS NULL",
+                rows(backend, &[Text("id"), Integer("ended_ms")])
+            ),
+            end_appointments: format!(
+                "UPDATE appointments SET ended_ms = r.ended_ms FROM {} WHERE appointments.organization_id = r.organization_id \
+                 AND appointments.account_id = r.account_id AND appointments.ended_ms IS NULL",
+                rows(backend, &ENDED_APPOINTMENT)
+            ),
+            note_removals: format!(
+                "INSERT INTO removed_administrators (account_id, organization_id, removed_ms) \
+                 SELECT r.account_id, r.organization_id, r.ended_ms FROM {} WHERE true \
+                 ON CONFLICT (organization_id, account_id) DO UPDATE SET removed_ms = excluded.removed_ms",
+                rows(backend, &ENDED_APPOINTMENT)
+            ),
+            accept_terms: format!(
+                "UPDATE appointments SET terms_accepted_ms = r.accepted_ms FROM {} \
+                 WHERE appointments.organization_id = r.organization_id AND appointments.account_id = r.account_id \
+                 AND appointments.ended_ms IS NULL AND appointments.terms_accepted_ms IS NULL",
+                rows(
+                    backend,
+                    &[Text("account_id"), Text("organization_id"), Integer("accepted_ms")]
+                )
+            ),
+            write_terms: format!(
+                "UPDATE appointments SET terms_sent = r.sent FROM {} WHERE appointments.id = r.id",
+                rows(backend, &[Text("id"), Integer("sent")])
+            ),
+            insert_suppressions: format!(
+                "INSERT INTO suppressions (address_digest, masked, since_ms) \
+                 SELECT r.address_digest, r.masked, r.since_ms FROM {} WHERE true ON CONFLICT (address_digest) DO NOTHING",
+                rows(backend, &[Text("address_digest"), Text("masked"), Integer("since_ms")])
+            ),
+            insert_delegations: insert(
+                "delegations",
+                &[
+                    Text("id"),
+                    Integer("at_ms"),
+                    Text("event"),
+                    Text("account_id"),
+                    Text("organization_id"),
+                    Text("actor"),
+                    Text("role"),
                 ],
             ),
             insert_failed_attempts: insert("failed_attempts", &[Text("id"), Text("account_id"), Integer("at_ms")]),

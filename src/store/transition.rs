@@ -7,14 +7,18 @@ use uuid::Uuid;
 /// only if all of them hold at the moment of the commit.
 #[derive(Debug, Clone, Default)]
 pub struct Transition {
-    /// The registration's next version.
-    pub registration: Option<RegistrationWrite>,
+    /// The registration's next version, then those of others that change with it (D18).
+    pub registrations: Vec<RegistrationWrite>,
+    /// Guard: these registrations still have these versions (D18).
+    pub unchanged: Vec<VersionGuard>,
     /// Guard: nobody has changed who is DA or holds access in the tree since the facts were gathered.
     pub tree: Option<TreeGuard>,
     /// Guard and change: the job that led here is in the run expected.
     pub job: Option<JobWrite>,
     /// Guard and change: the event that led here waits in the inbox, and no event with its key has been applied.
     pub inbox: Option<InboxWrite>,
+    /// Guard: the grant is still wanted, or not, as when the target was called (D11).
+    pub grant: Option<GrantGuard>,
     /// New jobs.
     pub jobs: Vec<NewJob>,
     /// New mail records.
@@ -25,10 +29,28 @@ pub struct Transition {
     pub appointments: Vec<NewAppointment>,
     /// New grants.
     pub grants: Vec<NewGrant>,
+    /// What is to be driven to targets; the jobs are among the new ones.
+    pub syncs: Vec<NewSync>,
+    /// Grants that are taken back. Their syncs are queued again.
+    pub ended_grants: Vec<EndedGrant>,
+    /// Appointments that end.
+    pub ended_appointments: Vec<EndedAppointment>,
+    /// Appointments whose terms are accepted.
+    pub accepted_terms: Vec<AcceptedTerms>,
     /// Verifications that failed.
     pub failed_attempts: Vec<NewFailedAttempt>,
+    /// Addresses that get no mail any more.
+    pub suppressions: Vec<NewSuppression>,
+    /// What a DA did, for the record.
+    pub delegations: Vec<NewDelegation>,
+    /// Events that go out besides those of the registrations.
+    pub notices: Vec<NewNotice>,
     /// Change of the mail that a job has sent, or not.
     pub mail: Option<MailWrite>,
+    /// How far a grant has come at a target.
+    pub sync: Option<SyncWrite>,
+    /// How many reminders of the terms have been sent.
+    pub terms: Option<TermsWrite>,
 }
 
 /// A registration's next version. Guard: the stored version is the one before, or there is none if this is the first.
@@ -46,6 +68,10 @@ pub struct RegistrationWrite {
     pub step: i64,
     /// The root of the site's tree, once known.
     pub root_id: Option<String>,
+    /// Why agents have it as a case, if they do.
+    pub review_reason: Option<&'static str>,
+    /// The DA whom it waits for, if it does.
+    pub da_account_id: Option<String>,
     /// When the state began.
     pub since_ms: i64,
     /// When it was taken in.
@@ -64,6 +90,127 @@ pub struct RegistrationWrite {
     pub token: Uuid,
     /// The event that goes out, as JSON.
     pub notice: String,
+}
+
+/// See [`Transition::unchanged`].
+#[derive(Debug, Clone, Serialize)]
+pub struct VersionGuard {
+    /// The registration.
+    pub id: String,
+    /// The version that it must have.
+    pub version: i64,
+}
+
+/// See [`Transition::grant`].
+#[derive(Debug, Clone, Serialize)]
+pub struct GrantGuard {
+    /// The grant.
+    pub id: Uuid,
+    /// Whether it is open.
+    pub is_open: bool,
+}
+
+/// A grant to be driven to a target (D11).
+#[derive(Debug, Clone, Serialize)]
+pub struct NewSync {
+    /// Its id, also that of its job.
+    pub id: Uuid,
+    /// The grant.
+    pub grant_id: Uuid,
+    /// The target's name.
+    pub target: String,
+    /// When it was made.
+    pub updated_ms: i64,
+}
+
+/// How far a grant has come at a target.
+#[derive(Debug, Clone, Serialize)]
+pub struct SyncWrite {
+    /// The sync.
+    pub id: Uuid,
+    /// Its phase's name.
+    pub phase: &'static str,
+    /// How often the target had it and lost it.
+    pub losses: i64,
+    /// When that was known.
+    pub updated_ms: i64,
+}
+
+/// A grant that is taken back.
+#[derive(Debug, Clone, Serialize)]
+pub struct EndedGrant {
+    /// The grant.
+    pub id: Uuid,
+    /// When.
+    pub ended_ms: i64,
+}
+
+/// An appointment that ends, whether it was made here or came with the directory.
+#[derive(Debug, Clone, Serialize)]
+pub struct EndedAppointment {
+    /// Whose.
+    pub account_id: String,
+    /// Of what.
+    pub organization_id: String,
+    /// When.
+    pub ended_ms: i64,
+}
+
+/// The terms of an appointment are accepted (D15).
+#[derive(Debug, Clone, Serialize)]
+pub struct AcceptedTerms {
+    /// By whom.
+    pub account_id: String,
+    /// As DA of what.
+    pub organization_id: String,
+    /// When.
+    pub accepted_ms: i64,
+}
+
+/// How many reminders of the terms have been sent (D15).
+#[derive(Debug, Clone, Serialize)]
+pub struct TermsWrite {
+    /// The appointment.
+    pub id: Uuid,
+    /// So many, the notice to ops included.
+    pub sent: i64,
+}
+
+/// An address that gets no mail any more (D22).
+#[derive(Debug, Clone, Serialize)]
+pub struct NewSuppression {
+    /// SHA-256 of the address, in hexadecimal digits.
+    pub address_digest: String,
+    /// The address with most of its letters left out, for people.
+    pub masked: String,
+    /// Since when.
+    pub since_ms: i64,
+}
+
+/// What a DA did with somebody's access (R58).
+#[derive(Debug, Clone, Serialize)]
+pub struct NewDelegation {
+    /// Its id.
+    pub id: Uuid,
+    /// When.
+    pub at_ms: i64,
+    /// The event's type.
+    pub event: &'static str,
+    /// Whose access.
+    pub account_id: String,
+    /// Where.
+    pub organization_id: String,
+    /// Who did it.
+    pub actor: String,
+    /// The role, where it was about one.
+    pub role: Option<&'static str>,
+}
+
+/// An event that goes out.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewNotice {
+    /// The event as JSON.
+    pub body: String,
 }
 
 /// See [`Transition::tree`].
@@ -134,8 +281,10 @@ pub struct NewJob {
     pub id: Uuid,
     /// Its kind's name.
     pub kind: &'static str,
-    /// Its registration.
-    pub registration_id: String,
+    /// Its registration, if it is for one.
+    pub registration_id: Option<String>,
+    /// Its account, if it is for one.
+    pub account_id: Option<String>,
     /// The step it was made at.
     pub step: i64,
     /// Whether it belongs to that step and is cancelled with it.
@@ -220,8 +369,8 @@ pub struct NewAppointment {
     pub account_id: String,
     /// Of what.
     pub organization_id: String,
-    /// By which registration.
-    pub registration_id: String,
+    /// By which registration, if not by a DA.
+    pub registration_id: Option<String>,
     /// When.
     pub appointed_ms: i64,
 }
@@ -231,8 +380,8 @@ pub struct NewAppointment {
 pub struct NewGrant {
     /// Its id.
     pub id: Uuid,
-    /// By which registration.
-    pub registration_id: String,
+    /// By which registration, if not by a DA.
+    pub registration_id: Option<String>,
     /// To whom.
     pub account_id: String,
     /// Where it holds.
@@ -278,11 +427,39 @@ pub enum Guard {
     Duplicate,
     /// The lease has another holder: stop.
     Lease,
+    /// The grant is wanted otherwise by now: call the target again.
+    Grant,
 }
 
 impl Transition {
-    /// The key by which transitions are kept apart: two of one registration never share a batch.
+    /// The registration that chooses the committer.
     pub(super) fn registration_id(&self) -> Option<&str> {
-        self.registration.as_ref().map(|write| write.id.as_str())
+        self.registrations.first().map(|write| write.id.as_str())
     }
+
+    /// What it changes or rests on: two that have one in common never share a batch.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        let registrations = self.registrations.iter().map(|write| write.id.clone());
+        let unchanged = self.unchanged.iter().map(|guard| guard.id.clone());
+        let tree = self.tree.iter().map(|tree| Key::Tree(tree.root_id.clone()));
+        let job = self.job.iter().map(|job| Key::Job(job.id));
+        let grant = self.grant.iter().map(|grant| Key::Grant(grant.id));
+        let ended = self.ended_grants.iter().map(|grant| Key::Grant(grant.id));
+        registrations
+            .chain(unchanged)
+            .map(Key::Registration)
+            .chain(tree)
+            .chain(job)
+            .chain(grant)
+            .chain(ended)
+    }
+}
+
+/// See [`Transition::keys`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    Registration(String),
+    Tree(String),
+    Job(Uuid),
+    Grant(Uuid),
 }
