@@ -14,7 +14,7 @@ mod smtp_url;
 mod templates;
 mod wording;
 
-pub use context::{DecideLink, Link, MailContext, Person, Place, Portal};
+pub use context::{Alarm, DecideLink, Delegated, Link, MailContext, Person, Place, Portal};
 pub use mailer::{Mailer, SendError, SetupError};
 pub use message::{Addressee, Letter};
 pub use templates::{RenderError, Rendered, render};

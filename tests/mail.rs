@@ -39,7 +39,7 @@ fn context(kind: MailKind, locale: Locale) -> MailContext {
         Locale::Nl => "Het contract is niet actief.",
     };
     MailContext {
-        registration_id: "reg-1".to_owned(),
+        registration_id: Some("reg-1".to_owned()),
         recipient_name: match kind {
             MailKind::ReviewCase | MailKind::ReviewOverdue => None,
             MailKind::AccessRequest | MailKind::AccessRequestReminder | MailKind::DecisionReceipt => {
@@ -48,10 +48,10 @@ fn context(kind: MailKind, locale: Locale) -> MailContext {
             MailKind::AccessRequestNotice => Some("Otto Other".to_owned()),
             _ => Some("SNTC Newbie".to_owned()),
         },
-        applicant: Person {
+        applicant: Some(Person {
             name: "SNTC Newbie".to_owned(),
             email: Some("newbie@acme.example".to_owned()),
-        },
+        }),
         contract_number: "93988396".to_owned(),
         serial_number: "FOC1436Y3XK".to_owned(),
         organization: Some(Place {
@@ -79,6 +79,8 @@ fn context(kind: MailKind, locale: Locale) -> MailContext {
         decide_by: Some(at(9) + TimeDelta::days(3)),
         answer_by: Some(at(9) + TimeDelta::days(7)),
         expires_on: Some(at(9) + TimeDelta::days(30)),
+        delegation: None,
+        alert: None,
         portal: Portal {
             name: "Smart Net Total Care".to_owned(),
             url: "https://portal.example/".to_owned(),
@@ -93,7 +95,7 @@ fn letter(kind: MailKind, locale: Locale, to: &str) -> Letter {
     Letter {
         id: Uuid::from_u128(0x1234_5678_9abc_5def_8123_4567_89ab_cdef),
         kind,
-        registration_id: RegistrationId::new("reg-1").unwrap(),
+        registration_id: Some(RegistrationId::new("reg-1").unwrap()),
         to: Addressee::person("SNTC Newbie", &EmailAddress::new(to).unwrap()).unwrap(),
         rendered: render(kind, locale, &context(kind, locale)).unwrap(),
         date: at(9),
@@ -225,7 +227,7 @@ async fn nothing_that_people_typed_breaks_out() {
         \u{2028}\u{202E}https://evil.example";
     for (kind, locale) in every_mail() {
         let mut context = context(kind, locale);
-        context.applicant.name = evil.to_owned();
+        context.applicant.as_mut().unwrap().name = evil.to_owned();
         context.recipient_name = Some(evil.to_owned());
         context.reason = Some(evil.to_owned());
         context.question = Some(evil.to_owned());

@@ -29,10 +29,11 @@ pub enum Delivery {
     Skip(&'static str),
 }
 
-/// The account that must be looked up to address `mail`; `None` when it goes to a mailbox.
-pub fn reader(mail: &Mail, registration: &Registration) -> Option<AccountId> {
+/// The account that must be looked up to address `mail`; `None` when it goes to a mailbox, or to the applicant of no
+/// registration.
+pub fn reader(mail: &Mail, registration: Option<&Registration>) -> Option<AccountId> {
     match &mail.to {
-        Recipient::Applicant => Some(registration.account_id.clone()),
+        Recipient::Applicant => registration.map(|registration| registration.account_id.clone()),
         Recipient::Account(id) => Some(id.clone()),
         Recipient::Agents | Recipient::Supervisor | Recipient::Ops => None,
     }
@@ -50,16 +51,20 @@ pub struct Mailboxes {
 }
 
 /// Addresses `mail`, made at the registration's step `step`, to its `reader` as the directory has them now, or to one of
-/// the `mailboxes`.
+/// the `mailboxes`. Mails about delegation and alerts may belong to no registration; others are not sent without one.
 pub fn deliver(
     mail: &Mail,
     step: u32,
-    registration: &Registration,
+    registration: Option<&Registration>,
     reader: Option<&Account>,
     mailboxes: Mailboxes,
 ) -> Delivery {
-    if mail.kind.belongs_to_step() && step != registration.step {
-        return Delivery::Skip("the registration has moved on");
+    match registration {
+        None if needs_registration(mail) => return Delivery::Skip("it belongs to no registration"),
+        Some(registration) if mail.kind.belongs_to_step() && step != registration.step => {
+            return Delivery::Skip("the registration has moved on");
+        }
+        None | Some(_) => {}
     }
     match mail.to {
         Recipient::Agents if mailboxes.agents => Delivery::Agents,
@@ -72,9 +77,9 @@ pub fn deliver(
             let Some(account) = reader else {
                 return Delivery::Skip("the account is gone");
             };
-            let address = match (&registration.state, mail.kind) {
+            let address = match (registration.map(|registration| &registration.state), mail.kind) {
                 // The link proves the address that it was made for, and no other (D7).
-                (State::AwaitingEmail { link, .. }, MailKind::Verification) => Some(link.address.clone()),
+                (Some(State::AwaitingEmail { link, .. }), MailKind::Verification) => Some(link.address.clone()),
                 _ => account.deliverable_email(),
             };
             address.map_or(
@@ -85,6 +90,55 @@ pub fn deliver(
                     locale: account.language(),
                 },
             )
+        }
+    }
+}
+
+/// Whether there is nobody to send `mail` to, or nothing that it could ask for, unless it belongs to a registration.
+const fn needs_registration(mail: &Mail) -> bool {
+    mail.kind.belongs_to_step()
+        || match mail.to {
+            Recipient::Applicant | Recipient::Agents | Recipient::Supervisor => true,
+            Recipient::Account(_) | Recipient::Ops => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Mailboxes = Mailboxes {
+        agents: true,
+        supervisor: true,
+        ops: true,
+    };
+
+    #[test]
+    fn what_is_about_an_account_or_for_ops_needs_no_registration() {
+        let alert = Mail::new(MailKind::OpsAlert, Recipient::Ops);
+        assert_eq!(deliver(&alert, 0, None, None, ALL), Delivery::Ops);
+        let id = AccountId::new("newbie").expect("a valid id");
+        let changed = Mail::new(MailKind::DelegationChanged, Recipient::Account(id.clone()));
+        assert_eq!(reader(&changed, None), Some(id));
+        assert_eq!(
+            deliver(&changed, 0, None, None, ALL),
+            Delivery::Skip("the account is gone")
+        );
+    }
+
+    #[test]
+    fn what_needs_a_registration_is_not_sent_without() {
+        for mail in [
+            Mail::new(MailKind::Rejected, Recipient::Applicant),
+            Mail::new(MailKind::ReviewCase, Recipient::Agents),
+            Mail::new(MailKind::ReviewOverdue, Recipient::Supervisor),
+            Mail::new(MailKind::ProvisioningOverdue, Recipient::Ops),
+        ] {
+            assert_eq!(reader(&mail, None), None);
+            assert_eq!(
+                deliver(&mail, 0, None, None, ALL),
+                Delivery::Skip("it belongs to no registration")
+            );
         }
     }
 }

@@ -60,11 +60,12 @@ CREATE INDEX jobs_running ON jobs (daemon_id) WHERE state = 'running';
 CREATE INDEX jobs_registration ON jobs (registration_id);
 CREATE INDEX jobs_listed ON jobs (state, created_ms);
 
--- The record of each mail; the job of the same id sends it. Holds no token and no rendered text.
+-- The record of each mail; the job of the same id sends it. Holds no token and no rendered text. Mails about an account's delegation,
+-- and alerts, may belong to no registration.
 CREATE TABLE mails (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,
-    registration_id TEXT NOT NULL,
+    registration_id TEXT,
     step BIGINT NOT NULL,
     recipient TEXT NOT NULL,
     state TEXT NOT NULL,

@@ -103,7 +103,7 @@ fn list(screen: Screen, mails: &[mail::Model]) -> String {
             mail.id.clone(),
             mail.kind.clone(),
             mail.state.clone(),
-            mail.registration_id.clone(),
+            registration(mail),
             relative_ms(now, mail.created_ms),
             mail.sent_ms.map(|ms| relative_ms(now, ms)).unwrap_or_default(),
             mail.address.as_deref().map(masked).unwrap_or_default(),
@@ -114,12 +114,12 @@ fn list(screen: Screen, mails: &[mail::Model]) -> String {
 
 fn card(screen: Screen, mail: mail::Model) -> String {
     let now = System.now();
-    let to = recipient(&mail);
+    let (to, registration) = (recipient(&mail), registration(&mail));
     let mut lines = vec![
         ("Mail", mail.id),
         ("Kind", mail.kind),
         ("State", mail.state),
-        ("Registration", mail.registration_id),
+        ("Registration", registration),
     ];
     let mut line = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
     line("To", to);
@@ -146,6 +146,11 @@ fn as_json(mail: &mail::Model) -> Value {
         "created_at": rfc3339(mail.created_ms),
         "sent_at": mail.sent_ms.map(rfc3339),
     })
+}
+
+/// The registration that the mail belongs to; `-` where it is about an account, or an alert.
+fn registration(mail: &mail::Model) -> String {
+    mail.registration_id.clone().unwrap_or_else(|| "-".to_owned())
 }
 
 /// Whom the mail goes to: `applicant`, `agents`, or the account of a DA. `None` when a later release wrote it.

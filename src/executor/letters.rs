@@ -1,50 +1,82 @@
-//! What a mail tells, from the registration as it is when the mail is rendered.
+//! What a mail tells, from the registration and the directory as they are when the mail is rendered.
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
-    directory::Account,
-    effect::{Mail, MailKind, Recipient},
+    directory::{Account, Organization},
+    effect::{Alert, Mail, MailKind, Recipient},
     ports::Directory as _,
     registration::{Registration, State},
-    values::Locale,
+    values::{AccountId, Locale, OrganizationId},
     view::problems,
 };
 
 use super::{Parts, Trouble};
-use crate::mail::{DecideLink, Link, MailContext, Person, Place};
+use crate::{
+    mail::{Alarm, DecideLink, Delegated, Link, MailContext, Person, Place},
+    store::moment,
+};
 
 impl Parts {
-    /// Everything that `mail` tells its `reader`.
+    /// Everything that `mail` tells its `reader`, whether or not it belongs to a registration.
     pub(super) async fn letter_context(
         &self,
         mail: &Mail,
-        registration: &Registration,
+        registration: Option<&Registration>,
         reader: Option<&Account>,
         locale: Locale,
     ) -> Result<MailContext, Trouble> {
+        let mut context = match registration {
+            Some(registration) => self.registration_context(mail, registration, locale).await?,
+            None => MailContext::new(self.portal.clone()),
+        };
+        context.recipient_name = reader.map(|account| account.name.clone());
+        if let Some(named) = self.named(mail, registration).await? {
+            context.administrator = Some(named.person);
+            context.administrator_address = named.address;
+        }
+        if let Some(delegation) = &mail.delegation {
+            let organization = &delegation.organization_id;
+            let mut chain = self.directory.chain(organization).await?;
+            let place = chain.pop();
+            context.delegation = Some(Delegated {
+                change: delegation.change,
+                company: chain.into_iter().next().map(|company| company.name),
+            });
+            context.organization = Some(place.map_or_else(|| unknown_place(organization), place_of));
+            if let (MailKind::TermsReminder, Some(reader)) = (mail.kind, reader) {
+                context.waiting_since = self.administrator_since(&reader.id, organization).await?;
+            }
+        }
+        context.alert = mail.alert.as_ref().map(alarm);
+        Ok(context)
+    }
+
+    /// What there is to tell of the mail's registration.
+    async fn registration_context(
+        &self,
+        mail: &Mail,
+        registration: &Registration,
+        locale: Locale,
+    ) -> Result<MailContext, Trouble> {
         let state = &registration.state;
-        let named = self.named(mail, registration).await?;
         // What was decided, whatever has become of the access since.
         let decided = match mail.kind {
             MailKind::DecisionReceipt => self.decided_by_da(&registration.id).await?,
             _ => None,
         };
         Ok(MailContext {
-            registration_id: registration.id.to_string(),
-            recipient_name: reader.map(|account| account.name.clone()),
-            applicant: Person {
+            registration_id: Some(registration.id.to_string()),
+            applicant: Some(Person {
                 name: registration.applicant_name().to_owned(),
                 email: registration
                     .account
                     .as_ref()
                     .and_then(|account| account.email.as_ref())
                     .map(|email| email.expose().to_owned()),
-            },
+            }),
             contract_number: registration.contract_number.as_str().to_owned(),
             serial_number: registration.serial_number.as_str().to_owned(),
             organization: self.organization(registration).await?,
-            administrator_address: named.as_ref().map(|da| da.address.clone()).unwrap_or_default(),
-            administrator: named.map(|da| da.person),
             role: match (&decided, state) {
                 (Some(decided), _) => decided.role,
                 (None, State::Active { granted } | State::Provisioning { granted }) => Some(granted.role),
@@ -73,7 +105,7 @@ impl Parts {
                 _ => None,
             },
             expires_on: Some(registration.since + self.rules.applicant_expiry),
-            portal: self.portal.clone(),
+            ..MailContext::new(self.portal.clone())
         })
     }
 
@@ -121,11 +153,11 @@ impl Parts {
     }
 
     /// The DA whom the mail speaks of, as the directory has them now, with the postal address that the applicant was shown.
-    async fn named(&self, mail: &Mail, registration: &Registration) -> Result<Option<Named>, Trouble> {
+    async fn named(&self, mail: &Mail, registration: Option<&Registration>) -> Result<Option<Named>, Trouble> {
         let Some(id) = &mail.about else {
             return Ok(None);
         };
-        let shown = registration.administrators.iter().find(|da| da.account_id == *id);
+        let shown = registration.and_then(|it| it.administrators.iter().find(|da| da.account_id == *id));
         let account = self.directory.account(id).await?;
         Ok(Some(Named {
             person: Person {
@@ -152,11 +184,55 @@ impl Parts {
             Some(known) => Some(known),
             None => self.directory.chain(wanted).await?.pop(),
         };
-        Ok(organization.map(|organization| Place {
-            name: organization.name,
-            address: organization.address,
-            country: organization.country,
-        }))
+        Ok(organization.map(place_of))
+    }
+
+    /// Since when the account has been DA of the organization itself, by the directory or by an appointment made here; `None` when it
+    /// is none any more.
+    async fn administrator_since(
+        &self,
+        account: &AccountId,
+        organization: &OrganizationId,
+    ) -> Result<Option<DateTime<Utc>>, Trouble> {
+        let organizations = std::slice::from_ref(organization);
+        let imported = self.directory.appointments(organizations).await?;
+        let imported = imported
+            .into_iter()
+            .filter(|appointment| appointment.account.id == *account)
+            .map(|appointment| appointment.since);
+        let ours = self.store.appointments(organizations).await?;
+        let ours = ours
+            .into_iter()
+            .filter(|row| row.account_id == account.as_str())
+            .map(|row| moment(row.appointed_ms));
+        Ok(imported.chain(ours).min())
+    }
+}
+
+fn place_of(organization: Organization) -> Place {
+    Place {
+        name: organization.name,
+        address: organization.address,
+        country: organization.country,
+    }
+}
+
+/// Of an organization that the directory knows nothing of any more, the id is all there is to say.
+fn unknown_place(id: &OrganizationId) -> Place {
+    Place {
+        name: id.to_string(),
+        address: Vec::new(),
+        country: String::new(),
+    }
+}
+
+fn alarm(alert: &Alert) -> Alarm {
+    Alarm {
+        code: alert.code,
+        message: alert.message.clone(),
+        job_id: alert.job.map(|id| id.to_string()),
+        account_id: alert.account_id.as_ref().map(ToString::to_string),
+        organization_id: alert.organization_id.as_ref().map(ToString::to_string),
     }
 }
 

@@ -72,7 +72,7 @@ impl Executor {
         let parts = &self.0;
         let (record, mail, registration) = self.load_mail(row).await?;
         let id = id_of(row)?;
-        let reader = match notification::reader(&mail, &registration) {
+        let reader = match notification::reader(&mail, registration.as_ref()) {
             Some(account) => parts.directory.account(&account).await?,
             None => None,
         };
@@ -81,7 +81,7 @@ impl Executor {
             supervisor: parts.supervisor.is_some(),
             ops: parts.ops.is_some(),
         };
-        let delivery = notification::deliver(&mail, step, &registration, reader.as_ref(), mailboxes);
+        let delivery = notification::deliver(&mail, step, registration.as_ref(), reader.as_ref(), mailboxes);
         let to_mailbox = |mailbox: &Option<Mailbox>| {
             let mailbox = mailbox.clone().ok_or_else(|| skipped(id, "the mailbox is not set"))?;
             Ok::<_, Stop>((
@@ -100,7 +100,7 @@ impl Executor {
             Delivery::Skip(why) => return Err(skipped(id, why)),
         };
         let context = parts
-            .letter_context(&mail, &registration, reader.as_ref(), locale)
+            .letter_context(&mail, registration.as_ref(), reader.as_ref(), locale)
             .await?;
         if mail.kind == MailKind::Verification && context.link.is_none() {
             return Err(failed(
@@ -122,7 +122,7 @@ impl Executor {
         let letter = Letter {
             id,
             kind: mail.kind,
-            registration_id: registration.id,
+            registration_id: registration.map(|registration| registration.id),
             to,
             rendered,
             // Not the time of sending: a mail that is sent again is the same mail.
@@ -134,7 +134,8 @@ impl Executor {
         })
     }
 
-    async fn load_mail(&self, row: &job::Model) -> Result<(mail::Model, Mail, Registration), Stop> {
+    /// The mail's record, what it is to say, and the registration that it belongs to, if any.
+    async fn load_mail(&self, row: &job::Model) -> Result<(mail::Model, Mail, Option<Registration>), Stop> {
         let unreadable = |what| failed("unreadable", what);
         let store = &self.0.store;
         let record = store
@@ -143,13 +144,15 @@ impl Executor {
             .ok_or_else(|| unreadable("the mail's record is gone"))?;
         let mail =
             serde_json::from_str(&record.recipient).map_err(|_| unreadable("the mail's record cannot be read"))?;
-        let id = RegistrationId::new(row.registration_id.as_str());
-        let id = id.map_err(|_| unreadable("the mail's registration has no valid id"))?;
+        let Some(id) = &record.registration_id else {
+            return Ok((record, mail, None));
+        };
+        let id = RegistrationId::new(id.as_str()).map_err(|_| unreadable("the mail's registration has no valid id"))?;
         let registration = store
             .registration(&id)
             .await?
             .ok_or_else(|| unreadable("the mail's registration is gone"))?;
-        Ok((record, mail, registration))
+        Ok((record, mail, Some(registration)))
     }
 
     /// Hands the letter to the mail server, and says what became of it.
@@ -167,7 +170,7 @@ impl Executor {
         tracing::info!(
             mail = %letter.id,
             kind = letter.kind.as_str(),
-            registration = %letter.registration_id,
+            registration = letter.registration_id.as_ref().map(tracing::field::display),
             to = to.map_or("a mailbox".to_owned(), |address| address.to_string()),
             "mail sent"
         );

@@ -109,7 +109,7 @@ impl Parts {
                 transition.mails.push(NewMail {
                     id,
                     kind: mail.kind.as_str(),
-                    registration_id: registration.id.to_string(),
+                    registration_id: Some(registration.id.to_string()),
                     step: i64::from(registration.step),
                     recipient: serde_json::to_string(mail).expect("a mail has string keys only"),
                     created_ms: milliseconds(now),

@@ -1,7 +1,11 @@
 //! What templates are given.
 
 use chrono::{DateTime, Utc};
-use enrolld_jobs::{registration::ReviewReason, values::Role};
+use enrolld_jobs::{
+    effect::{AlertCode, DelegationChange},
+    registration::ReviewReason,
+    values::Role,
+};
 use serde::Serialize;
 
 use crate::settings::PortalSettings;
@@ -13,19 +17,20 @@ use crate::settings::PortalSettings;
 /// nor logged; hence no `Debug`.
 #[derive(Clone, Serialize)]
 pub struct MailContext {
-    /// The registration that the mail is about.
-    pub registration_id: String,
+    /// The registration that the mail is about, if it belongs to one. Needed by `review_case` and `review_overdue`.
+    pub registration_id: Option<String>,
     /// Whom the mail greets; `None` for a mailbox that several people read.
     pub recipient_name: Option<String>,
-    /// Who asks for access.
-    pub applicant: Person,
+    /// Who asks for access. Needed by all mails about a registration.
+    pub applicant: Option<Person>,
     /// The contract number entered; empty when there is none.
     pub contract_number: String,
     /// The serial number entered; empty when there is none.
     pub serial_number: String,
-    /// The organization concerned: the one selected, else the contract's site.
+    /// The organization concerned: that of a delegation, else the one granted or selected, else the contract's site. Needed
+    /// by the mails to DAs about themselves, and by `delegation_changed`.
     pub organization: Option<Place>,
-    /// The DA who is asked, has decided, or is to be asked. Needed by `access_request_notice`, `access_denied` and
+    /// The DA who is asked, has decided, is to be asked, or has changed a delegation. Needed by `access_request_notice`, `access_denied` and
     /// `rerouted`.
     pub administrator: Option<Person>,
     /// Lines of that DA's postal address (R33).
@@ -50,7 +55,8 @@ pub struct MailContext {
     /// portal.
     pub decide_link: Option<DecideLink>,
     /// When the request began to wait: for the DA who is asked (`access_request`; needed by `access_request_reminder`),
-    /// or for an agent (`review_case`, `review_overdue`, `review_update`).
+    /// for an agent (`review_case`, `review_overdue`, `review_update`), or for access to be set up (`provisioning_overdue`).
+    /// In `terms_reminder`, since when its reader has been DA.
     pub waiting_since: Option<DateTime<Utc>>,
     /// Until when the DA (`access_request`; needed by `access_request_reminder`) or the agent (`review_case`; needed by
     /// `review_overdue`, as that since when the case is overdue) is asked to decide (D1, D10).
@@ -59,8 +65,43 @@ pub struct MailContext {
     pub answer_by: Option<DateTime<Utc>>,
     /// When the registration expires if its applicant does nothing (D12). Needed by `idle_reminder`.
     pub expires_on: Option<DateTime<Utc>>,
+    /// What a DA has changed (R58). Needed by `delegation_changed`; in other mails about delegation it has no `change`.
+    pub delegation: Option<Delegated>,
+    /// What ops should know of. Needed by `ops_alert`.
+    pub alert: Option<Alarm>,
     /// The portal's name and pages.
     pub portal: Portal,
+}
+
+impl MailContext {
+    /// That of a mail which has nothing to tell but the portal.
+    pub const fn new(portal: Portal) -> Self {
+        Self {
+            registration_id: None,
+            recipient_name: None,
+            applicant: None,
+            contract_number: String::new(),
+            serial_number: String::new(),
+            organization: None,
+            administrator: None,
+            administrator_address: Vec::new(),
+            role: None,
+            decided_at: None,
+            reason: None,
+            review_reason: None,
+            question: None,
+            problems: Vec::new(),
+            link: None,
+            decide_link: None,
+            waiting_since: None,
+            decide_by: None,
+            answer_by: None,
+            expires_on: None,
+            delegation: None,
+            alert: None,
+            portal,
+        }
+    }
 }
 
 /// Somebody named in a mail.
@@ -81,6 +122,30 @@ pub struct Place {
     pub address: Vec<String>,
     /// ISO 3166 code.
     pub country: String,
+}
+
+/// What was delegated; the organization stands in [`MailContext::organization`].
+#[derive(Clone, Serialize)]
+pub struct Delegated {
+    /// What has changed. Needed by `delegation_changed`.
+    pub change: Option<DelegationChange>,
+    /// The name of the company that the organization belongs to, unless it is the organization itself.
+    pub company: Option<String>,
+}
+
+/// What ops should know of, as a mail tells it.
+#[derive(Clone, Serialize)]
+pub struct Alarm {
+    /// What it is.
+    pub code: AlertCode,
+    /// What happened, in a sentence.
+    pub message: String,
+    /// The id of the job concerned.
+    pub job_id: Option<String>,
+    /// The account concerned.
+    pub account_id: Option<String>,
+    /// The organization concerned.
+    pub organization_id: Option<String>,
 }
 
 /// A link that is a credential.

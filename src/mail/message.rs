@@ -58,8 +58,8 @@ pub struct Letter {
     pub id: Uuid,
     /// Which of the contract's mails, for the header `X-Enrolld-Kind`.
     pub kind: MailKind,
-    /// The registration it is about, for the header `X-Enrolld-Registration`.
-    pub registration_id: RegistrationId,
+    /// The registration it is about, for the header `X-Enrolld-Registration`; without one the header is left out.
+    pub registration_id: Option<RegistrationId>,
     /// Whom it goes to.
     pub to: Addressee,
     /// What it says.
@@ -101,15 +101,18 @@ impl Letter {
             .boundary(format!("part-{}", self.id.simple()))
             .singlepart(SinglePart::plain(self.rendered.text.clone()))
             .singlepart(SinglePart::html(self.rendered.html.clone()));
-        let message = Message::builder()
+        let mut message = Message::builder()
             .from(from.clone())
             .to(Mailbox::new(name, to.clone()))
             .subject(single_line(&self.rendered.subject))
             .date(SystemTime::from(self.date))
             .message_id(Some(self.message_id(from)))
             .raw_header(header("Auto-Submitted", "auto-generated"))
-            .raw_header(header("X-Enrolld-Kind", self.kind.as_str()))
-            .raw_header(header("X-Enrolld-Registration", self.registration_id.as_str()))
+            .raw_header(header("X-Enrolld-Kind", self.kind.as_str()));
+        if let Some(registration_id) = &self.registration_id {
+            message = message.raw_header(header("X-Enrolld-Registration", registration_id.as_str()));
+        }
+        let message = message
             .multipart(parts)
             .map_err(|_| invalid("its headers do not make a message"))?;
         Ok(Encoded {

@@ -90,7 +90,7 @@ entity!(
         #[sea_orm(primary_key, auto_increment = false)]
         id: String,
         kind: String,
-        registration_id: String,
+        registration_id: Option<String>,
         step: i64,
         recipient: String,
         state: String,

@@ -308,9 +308,9 @@ pub struct NewMail {
     pub id: Uuid,
     /// Its kind's name.
     pub kind: &'static str,
-    /// Its registration.
-    pub registration_id: String,
-    /// The step it was made at.
+    /// Its registration; none where it is about an account, or an alert.
+    pub registration_id: Option<String>,
+    /// The step it was made at; 0 without registration.
     pub step: i64,
     /// Whom it goes to, as JSON.
     pub recipient: String,

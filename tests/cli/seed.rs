@@ -133,7 +133,7 @@ async fn mails(store: &Store) {
     let row = mail::Model {
         id: id(2),
         kind: "verification".to_owned(),
-        registration_id: "reg-2".to_owned(),
+        registration_id: Some("reg-2".to_owned()),
         step: 1,
         recipient: r#"{"kind":"verification","to":"applicant"}"#.to_owned(),
         state: "failed".to_owned(),

@@ -18,7 +18,7 @@ fn whole(id: &str) -> Transition {
     let mail = NewMail {
         id: job.id,
         kind: "welcome",
-        registration_id: id.to_owned(),
+        registration_id: Some(id.to_owned()),
         step: 1,
         recipient: "{}".to_owned(),
         created_ms: ms(1),

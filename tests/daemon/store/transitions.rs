@@ -49,7 +49,7 @@ async fn every_part_of_a_transition_is_written(database: Database) {
         mails: vec![NewMail {
             id: mail_id,
             kind: "verification",
-            registration_id: "reg-1".to_owned(),
+            registration_id: Some("reg-1".to_owned()),
             step: 1,
             recipient: "{\"account\":\"newbie\"}".to_owned(),
             created_ms: ms(1),
@@ -263,7 +263,7 @@ async fn a_jobs_end_and_its_mails_are_written_without_a_version(database: Databa
     let record = NewMail {
         id: job.id,
         kind: "welcome",
-        registration_id: "reg-1".to_owned(),
+        registration_id: Some("reg-1".to_owned()),
         step: 1,
         recipient: "{}".to_owned(),
         created_ms: ms(1),
