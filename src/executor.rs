@@ -1,11 +1,15 @@
 //! The shell around [`decide`](mod@enrolld_jobs::decide): loads the registration, gathers the facts that the decision asks for, and
 //! commits what was decided. Upstream events, jobs and link pages all come through [`Executor::apply`].
 
+mod delegating;
 mod entitlement;
 pub mod facts;
 mod letters;
+mod rechecks;
 mod run;
 mod send;
+mod sync;
+mod terms;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -30,6 +34,7 @@ use crate::{
     environment::Environment,
     links::LinkKeys,
     mail::{Mailer, Portal},
+    provisioning::HttpTargets,
     settings::WorkersSettings,
     store::{
         Store,
@@ -58,6 +63,10 @@ pub struct Parts {
     pub directory: EmbeddedDirectory,
     /// Sends mail.
     pub mailer: Mailer,
+    /// The targets of provisioning.
+    pub targets: HttpTargets,
+    /// How often a target that has accepted is asked whether it is done.
+    pub provisioning_poll: Duration,
     /// Time and randomness.
     pub environment: Arc<dyn Environment>,
     /// What configuration says about the workflow.
@@ -110,8 +119,13 @@ impl PublicUrl {
 pub enum Cause {
     /// An event of the inbox.
     Inbox(InboxWrite),
-    /// A job, with its row as it is once the event is applied.
-    Job(JobWrite),
+    /// A job, with its row as it is once the event is applied, and what else its run has changed.
+    Job {
+        /// The row.
+        job: JobWrite,
+        /// What else.
+        besides: Box<Transition>,
+    },
     /// A link page; nothing to settle.
     Link,
 }
@@ -139,8 +153,8 @@ pub enum Trouble {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Others changed the same again and again.
-    #[error("registration {0} changed at every one of {DECIDE_TRIES} tries")]
-    Contention(RegistrationId),
+    #[error("{0} changed at every one of {DECIDE_TRIES} tries")]
+    Contention(String),
 }
 
 impl Trouble {
@@ -220,7 +234,7 @@ impl Executor {
                 Verdict::Stale(guard) => return Ok(Applied::Dropped(guard)),
             }
         }
-        Err(Trouble::Contention(id.clone()))
+        Err(Trouble::Contention(format!("registration {id}")))
     }
 
     /// Decides, gathering the facts that the decision asks for.
@@ -269,10 +283,4 @@ async fn in_time<T>(gathering: impl Future<Output = Result<T, Trouble>>) -> Resu
         })?
 }
 
-/// Ends a transition that only settles a job: nothing happened to its registration.
-fn job_alone(job: JobWrite) -> Transition {
-    Transition {
-        job: Some(job),
-        ..Transition::default()
-    }
-}
+

@@ -3,11 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use enrolld_jobs::{event::Event, registration::StateName, values::RegistrationId};
+use enrolld_jobs::registration::StateName;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    executor::{Cause, Executor, Trouble},
+    executor::{Executor, Trouble},
     store::error::StoreError,
     ticks::Ticks,
 };
@@ -58,11 +58,8 @@ impl Recheck {
     }
 
     async fn look_at(&self, id: &str) -> Result<(), StoreError> {
-        let Ok(registration) = RegistrationId::new(id) else {
-            return Ok(());
-        };
-        match self.executor.apply(&registration, &Event::Recheck, &Cause::Link).await {
-            Ok(_) => Ok(()),
+        match self.executor.recheck(id).await {
+            Ok(()) => Ok(()),
             // Without the database there is no going on; with anything else the next one may do.
             Err(Trouble::Store(error)) => Err(error),
             Err(trouble) => {

@@ -22,6 +22,8 @@ pub mod notices;
 pub mod registrations;
 mod sql;
 mod statements;
+pub mod suppressions;
+pub mod syncs;
 pub mod transition;
 
 use std::{path::Path, time::Duration};

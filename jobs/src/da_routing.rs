@@ -18,35 +18,38 @@ pub struct Appointment {
     pub since: DateTime<Utc>,
     /// Orders those of one import.
     pub position: i64,
+    /// Whether mail to the account's address comes back (D2).
+    pub undeliverable: bool,
 }
 
 /// The DAs of a request: those appointed for an organization of the site's `chain`, in order of appointment (D4). Who is
 /// appointed more than once stands at the place of the earliest, for the highest of the organizations: they cover all below it.
 pub fn administrators(chain: &[Organization], mut appointments: Vec<Appointment>) -> Vec<Administrator> {
     appointments.sort_by(|a, b| (a.since, a.position, &a.account.id).cmp(&(b.since, b.position, &b.account.id)));
-    let mut found: Vec<(usize, Account)> = Vec::new();
+    let mut found: Vec<(usize, Appointment)> = Vec::new();
     for appointment in appointments {
         let Some(level) = chain.iter().position(|o| o.id == appointment.organization_id) else {
             continue;
         };
         match found
             .iter_mut()
-            .find(|(_, account)| account.id == appointment.account.id)
+            .find(|(_, earlier)| earlier.account.id == appointment.account.id)
         {
             Some((highest, _)) => *highest = level.min(*highest),
-            None => found.push((level, appointment.account)),
+            None => found.push((level, appointment)),
         }
     }
     found
         .into_iter()
-        .map(|(level, account)| administrator(account, &chain[level]))
+        .map(|(level, appointment)| administrator(appointment, &chain[level]))
         .collect()
 }
 
-fn administrator(account: Account, organization: &Organization) -> Administrator {
+fn administrator(appointment: Appointment, organization: &Organization) -> Administrator {
+    let account = appointment.account;
     let email = account.deliverable_email();
     Administrator {
-        reachable: account.status == AccountStatus::Active && email.is_some(),
+        reachable: account.status == AccountStatus::Active && email.is_some() && !appointment.undeliverable,
         account_id: account.id,
         organization_id: organization.id.clone(),
         name: account.name,

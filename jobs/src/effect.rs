@@ -319,3 +319,29 @@ pub fn effect_id(registration: &RegistrationId, version: u64, index: usize) -> U
     // The separator cannot occur in a registration id.
     Uuid::new_v5(&NAMESPACE, format!("{registration}/{version}/{index}").as_bytes())
 }
+
+/// The id of an effect of the upstream event with this number in the inbox, where it is not about a registration.
+pub fn event_effect_id(seq: i64, index: usize) -> Uuid {
+    derived(&format!("inbox/{seq}/{index}"))
+}
+
+/// The id of the driving of a grant to a target: there is one for each (D11).
+pub fn sync_id(grant: Uuid, target: &str) -> Uuid {
+    derived(&format!("sync/{grant}/{target}"))
+}
+
+/// The id of the reminder of an appointment's terms with this number (D15).
+pub fn terms_mail_id(appointment: Uuid, number: u32) -> Uuid {
+    derived(&format!("terms/{appointment}/{number}"))
+}
+
+/// The id of an alert's mail: the same for all of a kind and group within an hour, so that ops get one mail of many.
+pub fn alert_mail_id(alert: &Alert, now: DateTime<Utc>) -> Uuid {
+    let hour = now.timestamp().div_euclid(3600);
+    derived(&format!("alert/{}/{}/{hour}", alert.code.as_str(), alert.group))
+}
+
+/// Ids of effects of registrations begin with the registration's, which is never empty: these never are the same.
+fn derived(name: &str) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("/{name}").as_bytes())
+}

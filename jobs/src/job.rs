@@ -95,6 +95,8 @@ pub struct Failure {
     pub class: &'static str,
     /// What happened, for people; no secret and no full address.
     pub message: String,
+    /// When to try again, if what is away says so.
+    pub retry_after: Option<Duration>,
 }
 
 impl Failure {
@@ -103,6 +105,7 @@ impl Failure {
         Self {
             class,
             message: message.into(),
+            retry_after: None,
         }
     }
 }

@@ -40,6 +40,12 @@ pub trait Directory: Send + Sync {
         organizations: &[OrganizationId],
     ) -> impl Future<Output = Result<Vec<Appointment>, Unavailable>> + Send;
 
+    /// The organization and all below it, in no certain order; empty when there is no such organization (D4).
+    fn below(
+        &self,
+        organization: &OrganizationId,
+    ) -> impl Future<Output = Result<Vec<OrganizationId>, Unavailable>> + Send;
+
     /// One profile.
     fn account(&self, id: &AccountId) -> impl Future<Output = Result<Option<Account>, Unavailable>> + Send;
 }

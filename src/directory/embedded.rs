@@ -43,6 +43,10 @@ impl Directory for EmbeddedDirectory {
         read::appointments(&self.db, organizations).await.map_err(unavailable)
     }
 
+    async fn below(&self, organization: &OrganizationId) -> Result<Vec<OrganizationId>, Unavailable> {
+        read::below(&self.db, organization).await.map_err(unavailable)
+    }
+
     async fn account(&self, id: &AccountId) -> Result<Option<Account>, Unavailable> {
         read::account(&self.db, id).await.map_err(unavailable)
     }

@@ -45,6 +45,16 @@ const CHAIN: &str = "\
     SELECT o.id, o.name, o.address, o.country, o.parent_id, o.email_domains, o.flagged \
     FROM chain JOIN directory_organizations o ON o.id = chain.id ORDER BY chain.level DESC";
 
+/// From the organization down to the leaves; `level` is bounded, so that a cycle cannot hold it up.
+const BELOW: &str = "\
+    WITH RECURSIVE below (id, level) AS ( \
+        SELECT id, 1 FROM directory_organizations WHERE id = $1 \
+        UNION ALL \
+        SELECT child.id, below.level + 1 \
+        FROM below JOIN directory_organizations child ON child.parent_id = below.id WHERE below.level <= 64 \
+    ) \
+    SELECT DISTINCT id FROM below";
+
 /// The profile; the contract, only if it is associated with the profile; whether that contract covers the device (D14).
 pub async fn applicant<C: ConnectionTrait>(
     db: &C,
@@ -106,6 +116,15 @@ pub async fn chain<C: ConnectionTrait>(db: &C, site: &OrganizationId) -> Result<
         .collect()
 }
 
+/// The organization and all below it, in no certain order; empty when there is no such organization.
+pub async fn below<C: ConnectionTrait>(db: &C, organization: &OrganizationId) -> Result<Vec<OrganizationId>, DbErr> {
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), BELOW, [organization.as_str().into()]);
+    let rows = db.query_all_raw(statement).await?;
+    rows.iter()
+        .map(|row| valid(OrganizationId::new(row.try_get::<String>("", "id")?)))
+        .collect()
+}
+
 /// The directory's own DAs of these organizations, in no certain order.
 pub async fn appointments<C: ConnectionTrait>(
     db: &C,
@@ -133,6 +152,8 @@ pub async fn appointments<C: ConnectionTrait>(
                 organization_id,
                 since: moment(row.since_ms),
                 position: row.position,
+                // What came back is known to us, not to the directory.
+                undeliverable: false,
             }),
         )
     });

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     da_routing::{Appointment, administrators},
-    directory::{Contract, SiteFacts},
+    directory::{Account, Contract, SiteFacts},
     event::Present,
     ports::{Directory, Unavailable},
     registration::Registration,
@@ -13,7 +13,7 @@ use enrolld_jobs::{
 };
 
 use super::Trouble;
-use crate::store::{Store, moment};
+use crate::store::{Store, milliseconds, moment};
 
 /// The tree that gathered facts belong to, and the epoch under which they hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +66,12 @@ pub async fn gather(
     let organizations: Vec<_> = site.iter().flat_map(|site| &site.chain).map(|o| o.id.clone()).collect();
     let holds_access = !organizations.is_empty() && store.holds_access(account, &organizations).await?;
     let failed_attempts = store.failed_attempts(account, now - ATTEMPTS_COUNT_FOR).await?;
+    let address = applicant.account.as_ref().and_then(Account::deliverable_email);
+    let undeliverable = !store.suppressed(address.as_slice()).await?.is_empty();
     Ok(Gathered {
         present: Present {
+            undeliverable,
+            open_requests: store.open_requests(account, &registration.id).await?,
             applicant,
             site,
             holds_access,
@@ -140,12 +144,21 @@ async fn site_facts(
 }
 
 /// The directory's appointments and ours (D4).
-async fn appointments(
+pub(super) async fn appointments(
     store: &Store,
     directory: &impl Directory,
     organizations: &[OrganizationId],
 ) -> Result<Vec<Appointment>, Trouble> {
     let mut appointments = directory.appointments(organizations).await?;
+    let removed = store.removed_administrators(organizations).await?;
+    // Whoever was removed here is none, whatever the directory has kept, unless it names them anew.
+    appointments.retain(|appointment| {
+        !removed.iter().any(|removed| {
+            removed.account_id == appointment.account.id.as_str()
+                && removed.organization_id == appointment.organization_id.as_str()
+                && removed.removed_ms >= milliseconds(appointment.since)
+        })
+    });
     let ours = store.appointments(organizations).await?;
     let mut accounts = HashMap::new();
     for (position, row) in ours.into_iter().enumerate() {
@@ -163,8 +176,18 @@ async fn appointments(
                 organization_id,
                 since: moment(row.appointed_ms),
                 position: i64::try_from(position).unwrap_or(i64::MAX),
+                undeliverable: false,
             });
         }
+    }
+    let addresses: Vec<_> = appointments
+        .iter()
+        .filter_map(|appointment| appointment.account.deliverable_email())
+        .collect();
+    let suppressed = store.suppressed(&addresses).await?;
+    for appointment in &mut appointments {
+        let address = appointment.account.deliverable_email();
+        appointment.undeliverable = address.is_some_and(|address| suppressed.contains(&address));
     }
     Ok(appointments)
 }

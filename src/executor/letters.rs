@@ -79,7 +79,7 @@ impl Parts {
             organization: self.organization(registration).await?,
             role: match (&decided, state) {
                 (Some(decided), _) => decided.role,
-                (None, State::Active { granted } | State::Provisioning { granted }) => Some(granted.role),
+                (None, State::Active { granted } | State::Provisioning { granted, .. }) => Some(granted.role),
                 _ => None,
             },
             decided_at: decided.map(|decided| decided.at),
@@ -87,10 +87,7 @@ impl Parts {
                 State::Denied { reason, .. } | State::Rejected { reason } => reason.clone(),
                 _ => None,
             },
-            review_reason: match state {
-                State::InReview { reason, .. } | State::AwaitingInformation { reason, .. } => Some(*reason),
-                _ => None,
-            },
+            review_reason: registration.review_reason(),
             problems: problems(state, locale),
             link: self.verification_link(mail, registration).await?,
             decide_link: self.decide_link(mail, registration).await?,
@@ -176,7 +173,7 @@ impl Parts {
             return Ok(None);
         };
         let wanted = match &registration.state {
-            State::Active { granted } | State::Provisioning { granted } => &granted.organization_id,
+            State::Active { granted } | State::Provisioning { granted, .. } => &granted.organization_id,
             _ => registration.selected.as_ref().unwrap_or(&site.organization_id),
         };
         let known = site.chain.iter().find(|o| o.id == *wanted).cloned();

@@ -4,19 +4,21 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
-    event::Event,
+    effect::{Alert, AlertCode},
+    event::{Aside, Event},
     job::{Failure, JobKind, Outcome, RetryPolicy},
     values::RegistrationId,
 };
 use futures::FutureExt as _;
 
-use super::{Applied, Cause, Executor, Trouble, job_alone, send::untouched};
+use super::{Applied, Cause, Executor, Trouble, send::untouched, write::Origin};
 use crate::{
+    dispatcher::Dispatch,
     queue::JobRef,
     store::{
         entities::job,
         milliseconds,
-        transition::{JobWrite, MailWrite, Transition, Verdict},
+        transition::{Guard, JobWrite, MailWrite, Transition, Verdict},
     },
 };
 
@@ -36,16 +38,36 @@ const PING_WITHIN: Duration = Duration::from_secs(2);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// Times that a run is made again because what it rests on has changed meanwhile, before it is put off.
+const MAX_REPEATS: u32 = 5;
+
 /// What a run came to, besides what it did to the registration.
 pub(super) struct Ran {
+    /// What becomes of the job.
     pub(super) outcome: Outcome,
-    pub(super) mail: Option<MailWrite>,
+    /// What else the run has changed, written with the job's row.
+    pub(super) besides: Transition,
+    /// What it means for the registration, if anything.
+    pub(super) event: Option<Event>,
 }
 
 impl From<Outcome> for Ran {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, mail: None }
+        Self {
+            outcome,
+            besides: Transition::default(),
+            event: None,
+        }
     }
+}
+
+/// Whether a run is through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finished {
+    /// It is.
+    Yes,
+    /// What it rests on has changed meanwhile: it must be made again.
+    Again,
 }
 
 impl Executor {
@@ -78,8 +100,7 @@ impl Executor {
             ..self.job_write(&row)
         };
         tracing::error!(job = %reference.id, kind = kind.as_str(), crashes, "a job that ends daemons is given up");
-        let mail = failed_with(kind, &write);
-        self.settle(write, mail).await;
+        self.end(kind, &row, write, Transition::default(), None).await;
     }
 
     async fn run(&self, kind: JobKind, reference: JobRef, rescued: bool) {
@@ -94,10 +115,17 @@ impl Executor {
         if kind.has_outside_effect() && !self.start(&mut row).await {
             return;
         }
-        // Otherwise the decision that it led to has settled the job.
-        if let Some(ran) = self.guarded(kind, &row).await {
-            self.finish(kind, &row, ran).await;
+        for _ in 0..MAX_REPEATS {
+            // Otherwise the decision that it led to has settled the job.
+            let Some(ran) = self.guarded(kind, &row).await else {
+                return;
+            };
+            if self.finish(kind, &row, ran).await == Finished::Yes {
+                return;
+            }
         }
+        let failure = Failure::new("contention", "what the job rests on changed at every try");
+        self.finish(kind, &row, Outcome::Unavailable(failure).into()).await;
     }
 
     /// Does what the job is for, and what it leads to, within `workers.<job>.timeout`; a panic ends only this run.
@@ -128,7 +156,12 @@ impl Executor {
         let step = u32::try_from(row.step).unwrap_or_default();
         match kind {
             JobKind::Verification => self.happened(row, Event::Verify { step }).await,
-            JobKind::DaRouting => self.happened(row, Event::Route { step }).await,
+            JobKind::DaRouting => match &row.account_id {
+                Some(da) => Some(self.recheck_waiting_for(da).await.into()),
+                None => self.happened(row, Event::Route { step }).await,
+            },
+            JobKind::ProvisioningSync => Some(self.sync(row).await),
+            JobKind::Terms => Some(self.remind_of_terms(row).await),
             JobKind::DaResponseTimeout | JobKind::ManualReview | JobKind::ApplicantIdle => {
                 self.happened(row, Event::TimeIsUp { step }).await
             }
@@ -138,11 +171,11 @@ impl Executor {
 
     /// Decides on what the job brings.
     async fn happened(&self, row: &job::Model, event: Event) -> Option<Ran> {
-        let Ok(id) = RegistrationId::new(row.registration_id.as_str()) else {
+        let Some(id) = registration_of(row) else {
             let failure = Failure::new("unreadable", "the job's registration has no valid id");
             return Some(Outcome::Fail(failure).into());
         };
-        let outcome = match self.apply(&id, &event, &Cause::Job(self.succeeded(row, None))).await {
+        let outcome = match self.apply(&id, &event, &by_job(self.succeeded(row, None), Transition::default())).await {
             Ok(Applied::Changed(_) | Applied::Dropped(_)) => return None,
             Ok(Applied::Ignored) => self.ignored(&id, &event).await,
             Ok(Applied::Refused(refusal)) => {
@@ -174,9 +207,10 @@ impl Executor {
     }
 
     /// Writes what the run came to.
-    async fn finish(&self, kind: JobKind, row: &job::Model, ran: Ran) {
+    async fn finish(&self, kind: JobKind, row: &job::Model, ran: Ran) -> Finished {
         let (write, ended) = match ran.outcome {
             Outcome::Done(note) => (self.succeeded(row, note), true),
+            Outcome::Snooze(span, note) => (self.snoozing(row, span, note), false),
             Outcome::Unavailable(failure) => (self.retrying(row, &failure, row.attempts), false),
             Outcome::Fail(failure) => (self.dead(row, &failure, row.attempts + 1), true),
             Outcome::Retry(failure) => {
@@ -190,9 +224,88 @@ impl Executor {
                 }
             }
         };
-        // A mail that is tried again still waits; one whose job is dead has failed, however that came.
-        let mail = ran.mail.or_else(|| failed_with(kind, &write));
-        self.settle(write, mail.filter(|_| ended)).await;
+        let mut besides = ran.besides;
+        if !ended {
+            // A mail that is tried again still waits.
+            besides.mail = None;
+        }
+        self.end(kind, row, write, besides, ran.event).await
+    }
+
+    /// Writes what became of the job, with what it means for the registration: what the run brought, else that a job of ours is dead
+    /// or is so no more (D22).
+    async fn end(
+        &self,
+        kind: JobKind,
+        row: &job::Model,
+        write: JobWrite,
+        mut besides: Transition,
+        brought: Option<Event>,
+    ) -> Finished {
+        // A mail whose job is dead has failed, however that came.
+        besides.mail = besides.mail.or_else(|| failed_with(kind, &write));
+        let of_job = match write.state {
+            "dead" => Some(Event::Aside(Aside::JobDied {
+                job: write.id,
+                kind,
+                class: write.error_class.clone().unwrap_or_default(),
+            })),
+            // Only these are run again by themselves once they are dead.
+            "succeeded" if kind == JobKind::ProvisioningSync => Some(Event::Aside(Aside::JobRevived { job: write.id })),
+            _ => None,
+        };
+        let id = registration_of(row);
+        if id.is_none() && write.state == "dead" {
+            self.alert_of(kind, &write, &mut besides);
+        }
+        let cause = by_job(write.clone(), besides.clone());
+        for event in brought.into_iter().chain(of_job) {
+            let Some(id) = &id else { break };
+            match self.apply_patiently(id, &event, &cause).await {
+                Some(Applied::Changed(_)) => return Finished::Yes,
+                Some(Applied::Dropped(Guard::Grant)) => return Finished::Again,
+                Some(Applied::Dropped(_)) => return Finished::Yes,
+                Some(Applied::Ignored | Applied::Refused(_)) | None => {}
+            }
+        }
+        match self.settle(write, besides).await {
+            Some(Verdict::Stale(Guard::Grant)) => Finished::Again,
+            Some(Verdict::Applied | Verdict::Stale(_)) | None => Finished::Yes,
+        }
+    }
+
+    /// Applies what a job's end means; while that cannot be done it waits. `None` if it never can: the job's row is what counts then.
+    async fn apply_patiently(&self, id: &RegistrationId, event: &Event, cause: &Cause) -> Option<Applied> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.apply(id, event, cause).await {
+                Ok(applied) => return Some(applied),
+                Err(trouble) if trouble.is_temporary() => {
+                    tracing::warn!(registration = %id, %trouble, "what became of a job waits");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                Err(trouble) => {
+                    tracing::error!(registration = %id, %trouble, "what became of a job could not be told to its registration");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Ops are told of a dead job that belongs to no registration.
+    fn alert_of(&self, kind: JobKind, write: &JobWrite, besides: &mut Transition) {
+        let class = write.error_class.clone().unwrap_or_default();
+        let alert = Alert {
+            code: AlertCode::JobDead,
+            group: format!("{}/{class}", kind.as_str()),
+            message: format!("job {} is dead: {class}", kind.as_str()),
+            job: Some(write.id),
+            account_id: None,
+            organization_id: None,
+        };
+        let id = self.0.environment.random_id();
+        self.0.write_alert(besides, id, &alert, &Origin::default(), self.now());
     }
 
     /// Marks the job as running, before it does something that cannot be undone. `false` if it is not ours to run.
@@ -204,7 +317,7 @@ impl Executor {
             daemon_id: Some(self.0.daemon_id.clone()),
             ..self.job_write(row)
         };
-        match self.settle(write, None).await {
+        match self.settle(write, Transition::default()).await {
             Some(Verdict::Applied) => {}
             // Unless it was this very write, whose answer was lost.
             Some(Verdict::Stale(_)) if self.has_started(row, started).await => {}
@@ -229,15 +342,24 @@ impl Executor {
     }
 
     /// Writes what became of a job; `None` when the database refuses that for good.
-    async fn settle(&self, write: JobWrite, mail: Option<MailWrite>) -> Option<Verdict> {
+    async fn settle(&self, write: JobWrite, besides: Transition) -> Option<Verdict> {
         let id = write.id;
         let transition = Transition {
-            mail,
-            ..job_alone(write)
+            job: Some(write),
+            ..besides
         };
+        let queued = Dispatch::references(&transition.jobs);
         loop {
             match self.0.store.commit(transition.clone()).await {
-                Ok(verdict) => return Some(verdict),
+                Ok(verdict) => {
+                    if verdict == Verdict::Applied {
+                        self.0.dispatch.send(queued);
+                        if !transition.notices.is_empty() {
+                            self.0.committed.notify_one();
+                        }
+                    }
+                    return Some(verdict);
+                }
                 Err(error) if error.is_temporary() => {
                     tracing::error!(job = %id, %error, "what became of a job waits until the database is mended");
                     tokio::time::sleep(LONGEST_WAIT).await;
@@ -308,9 +430,24 @@ impl Executor {
         }
     }
 
+    /// Comes back later, as if it had not run.
+    fn snoozing(&self, row: &job::Model, span: Duration, note: String) -> JobWrite {
+        JobWrite {
+            state: "scheduled",
+            failures: 0,
+            crashes: 0,
+            run_at_ms: milliseconds(self.now() + span),
+            note: Some(note),
+            error_class: None,
+            error: None,
+            ..self.job_write(row)
+        }
+    }
+
     fn retrying(&self, row: &job::Model, failure: &Failure, attempts: i64) -> JobWrite {
         let failures = row.failures + 1;
-        let wait = RetryPolicy::backoff(u32::try_from(failures).unwrap_or(u32::MAX), self.0.environment.jitter());
+        let backoff = RetryPolicy::backoff(u32::try_from(failures).unwrap_or(u32::MAX), self.0.environment.jitter());
+        let wait = failure.retry_after.unwrap_or(backoff);
         tracing::warn!(
             job = row.id,
             kind = row.kind,
@@ -352,10 +489,31 @@ impl Executor {
     }
 }
 
+/// The registration that the job is for, if it is for one.
+fn registration_of(row: &job::Model) -> Option<RegistrationId> {
+    RegistrationId::new(row.registration_id.as_deref()?).ok()
+}
+
+fn by_job(job: JobWrite, besides: Transition) -> Cause {
+    Cause::Job {
+        job,
+        besides: Box::new(besides),
+    }
+}
+
 /// The record of a mail whose job is dead, if it is the job of one.
 fn failed_with(kind: JobKind, write: &JobWrite) -> Option<MailWrite> {
-    let failed = kind.has_outside_effect() && write.state == "dead";
-    failed.then(|| MailWrite {
+    let is_mail = match kind {
+        JobKind::EmailVerification | JobKind::Notification => true,
+        JobKind::Verification
+        | JobKind::DaRouting
+        | JobKind::DaResponseTimeout
+        | JobKind::ManualReview
+        | JobKind::ApplicantIdle
+        | JobKind::ProvisioningSync
+        | JobKind::Terms => false,
+    };
+    (is_mail && write.state == "dead").then(|| MailWrite {
         state: "failed",
         note: write.error.clone(),
         ..untouched(write.id)

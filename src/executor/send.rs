@@ -21,7 +21,7 @@ use crate::{
         entities::{job, mail},
         error::StoreError,
         milliseconds, moment,
-        transition::MailWrite,
+        transition::{MailWrite, Transition},
     },
 };
 
@@ -181,7 +181,8 @@ impl Executor {
         };
         Ran {
             outcome: Outcome::Done(None),
-            mail: Some(mail),
+            besides: mail_alone(mail),
+            event: None,
         }
     }
 
@@ -215,7 +216,8 @@ fn skipped(id: Uuid, why: &str) -> Stop {
     };
     Stop::Ended(Box::new(Ran {
         outcome: Outcome::Done(Some(why.to_owned())),
-        mail: Some(mail),
+        besides: mail_alone(mail),
+        event: None,
     }))
 }
 
@@ -235,7 +237,8 @@ fn refused(error: &SendError, record: MailWrite) -> Ran {
     };
     Ran {
         outcome,
-        mail: Some(mail),
+        besides: mail_alone(mail),
+        event: None,
     }
 }
 
@@ -249,5 +252,13 @@ pub(super) const fn untouched(id: Uuid) -> MailWrite {
         subject: None,
         note: None,
         sent_ms: None,
+    }
+}
+
+/// The change of a mail's record.
+fn mail_alone(mail: MailWrite) -> Transition {
+    Transition {
+        mail: Some(mail),
+        ..Transition::default()
     }
 }

@@ -2,14 +2,19 @@
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::values::{AccountId, OrganizationId};
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+
+use uuid::Uuid;
 
 use super::{
-    Store,
-    entities::{appointment, failed_attempt, grant},
+    Store, bounded,
+    entities::{appointment, failed_attempt, grant, removed_administrator},
     error::StoreError,
     milliseconds,
 };
+
+/// How many organizations one statement names.
+const CHUNK: usize = 500;
 
 impl Store {
     /// Open appointments made here for any of `organizations`, oldest first.
@@ -17,13 +22,61 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn appointments(&self, organizations: &[OrganizationId]) -> Result<Vec<appointment::Model>, StoreError> {
-        let rows = appointment::Entity::find()
-            .filter(appointment::Column::OrganizationId.is_in(organizations.iter().map(OrganizationId::as_str)))
+        let mut found = Vec::new();
+        for chunk in organizations.chunks(CHUNK) {
+            let rows = appointment::Entity::find()
+                .filter(appointment::Column::OrganizationId.is_in(chunk.iter().map(OrganizationId::as_str)))
+                .filter(appointment::Column::EndedMs.is_null())
+                .all(&self.reader)
+                .await?;
+            found.extend(rows);
+        }
+        found.sort_by_key(|row| row.appointed_ms);
+        Ok(found)
+    }
+
+    /// An appointment made here.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn appointment(&self, id: Uuid) -> Result<Option<appointment::Model>, StoreError> {
+        let found = appointment::Entity::find_by_id(id.to_string());
+        Ok(bounded(found.one(&self.reader)).await?)
+    }
+
+    /// Whether the account has accepted the terms of its open appointment for the organization (D15).
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn has_accepted_terms(
+        &self,
+        account: &AccountId,
+        organization: &OrganizationId,
+    ) -> Result<bool, StoreError> {
+        let query = appointment::Entity::find()
+            .filter(appointment::Column::OrganizationId.eq(organization.as_str()))
+            .filter(appointment::Column::AccountId.eq(account.as_str()))
             .filter(appointment::Column::EndedMs.is_null())
-            .order_by_asc(appointment::Column::AppointedMs)
-            .all(&self.reader)
-            .await?;
-        Ok(rows)
+            .filter(appointment::Column::TermsAcceptedMs.is_not_null());
+        Ok(bounded(query.one(&self.reader)).await?.is_some())
+    }
+
+    /// The DAs of any of `organizations` who were removed here, each with the organization and when.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn removed_administrators(
+        &self,
+        organizations: &[OrganizationId],
+    ) -> Result<Vec<removed_administrator::Model>, StoreError> {
+        let mut removed = Vec::new();
+        for chunk in organizations.chunks(CHUNK) {
+            let ids = chunk.iter().map(OrganizationId::as_str);
+            let query =
+                removed_administrator::Entity::find().filter(removed_administrator::Column::OrganizationId.is_in(ids));
+            removed.extend(query.all(&self.reader).await?);
+        }
+        Ok(removed)
     }
 
     /// Whether the account holds access that was given here for any of `organizations` (D19).

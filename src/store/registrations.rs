@@ -1,7 +1,7 @@
 //! Reading registrations and their history.
 
 use enrolld_jobs::{
-    registration::{Registration, StateName},
+    registration::{Registration, ReviewReason, StateName},
     values::{AccountId, RegistrationId},
     view::TimelineLine,
 };
@@ -13,6 +13,9 @@ use super::{
     error::StoreError,
     moment,
 };
+
+/// Open registrations of one account that are looked at: whoever has more has them from a fault upstream.
+const MOST_OPEN: u64 = 100;
 
 /// Which registrations are listed.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +75,66 @@ impl Store {
             .all(&self.reader)
             .await?;
         Ok(ids)
+    }
+
+    /// The account's registrations that are open, but for `except`; no more than can stand in each other's way (D18).
+    ///
+    /// # Errors
+    /// As [`Store::registration`].
+    pub async fn open_requests(
+        &self,
+        account: &AccountId,
+        except: &RegistrationId,
+    ) -> Result<Vec<Registration>, StoreError> {
+        let open = StateName::ALL.into_iter().filter(|state| !state.is_final());
+        let query = registration::Entity::find()
+            .filter(registration::Column::AccountId.eq(account.as_str()))
+            .filter(registration::Column::State.is_in(open.map(StateName::as_str)))
+            .filter(registration::Column::Id.ne(except.as_str()))
+            .order_by_desc(registration::Column::CreatedMs)
+            .limit(MOST_OPEN);
+        let rows = bounded(query.all(&self.reader)).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The ids of registrations that wait for the DA `account`, in their order, after `after`; at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn ids_waiting_for(
+        &self,
+        account: &AccountId,
+        after: &str,
+        limit: u64,
+    ) -> Result<Vec<String>, StoreError> {
+        let ids = registration::Entity::find()
+            .select_only()
+            .column(registration::Column::Id)
+            .filter(registration::Column::DaAccountId.eq(account.as_str()))
+            .filter(registration::Column::Id.gt(after))
+            .order_by_asc(registration::Column::Id)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.reader)
+            .await?;
+        Ok(ids)
+    }
+
+    /// What agents have as cases, oldest first; only those with `reason` where that is given (contract, section 3).
+    ///
+    /// # Errors
+    /// As [`Store::registration`].
+    pub async fn cases(&self, reason: Option<ReviewReason>, limit: u64) -> Result<Vec<Registration>, StoreError> {
+        let mut query = registration::Entity::find().filter(registration::Column::ReviewReason.is_not_null());
+        if let Some(reason) = reason {
+            query = query.filter(registration::Column::ReviewReason.eq(reason.as_str()));
+        }
+        let query = query
+            .order_by_asc(registration::Column::SinceMs)
+            .order_by_asc(registration::Column::Id)
+            .limit(limit);
+        let rows = query.all(&self.reader).await?;
+        rows.iter().map(read).collect()
     }
 
     /// What has happened to these registrations, oldest first: lines in the order of their registrations' ids.
