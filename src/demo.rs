@@ -55,7 +55,7 @@ pub async fn run(folder: &Path, out: &mut impl Write) -> anyhow::Result<()> {
         .context("the sample directory")?;
     let mail_dir = settings.data_dir.join("mail");
     let daemon = Daemon::start(settings, environment).await?;
-    let people = people::People::new(&daemon, mail_dir.clone());
+    let people = people::People::new(&daemon, mail_dir.clone())?;
     let stop = CancellationToken::new();
     let working = tokio::spawn(daemon.run(stop.clone()));
     let walked = walk(&people).await;

@@ -14,6 +14,7 @@ pub mod logging;
 pub mod mail;
 pub mod notices;
 pub mod private_redis;
+pub mod provisioning;
 pub mod queue;
 pub mod recheck;
 pub mod recovery;

@@ -17,5 +17,6 @@ mod wording;
 pub use context::{Alarm, DecideLink, Delegated, Link, MailContext, Person, Place, Portal};
 pub use mailer::{Mailer, SendError, SetupError};
 pub use message::{Addressee, Letter};
+pub(crate) use plain_text::loggable;
 pub use templates::{RenderError, Rendered, render};
 pub use wording::{date, review_reason_label, role_label};

@@ -33,14 +33,16 @@ pub(super) struct Letter {
 }
 
 impl People {
-    pub(super) fn new(daemon: &Daemon, mail_dir: PathBuf) -> Self {
-        Self {
+    pub(super) fn new(daemon: &Daemon, mail_dir: PathBuf) -> anyhow::Result<Self> {
+        // They only go to loopback: no proxy, and no need of the system's certificates, which may not be there.
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
+        Ok(Self {
             redis: daemon.redis().clone(),
-            http: reqwest::Client::new(),
+            http,
             base: format!("http://{}", daemon.http_address()),
             mail_dir,
             sent: AtomicU32::new(0),
-        }
+        })
     }
 
     /// Takes one step, and waits for what it waits for.

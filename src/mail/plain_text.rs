@@ -38,7 +38,7 @@ fn breaks_line(c: char) -> bool {
 
 /// What a server said, fit for a log: one line, at most `max_chars` characters, e-mail addresses masked
 /// (`n…@acme.example`).
-pub(super) fn loggable(text: &str, max_chars: usize) -> String {
+pub(crate) fn loggable(text: &str, max_chars: usize) -> String {
     let delimiter =
         |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '\'' | '(' | ')' | ',' | ';' | '[' | ']');
     let line = single_line(text);

@@ -158,6 +158,7 @@ impl Fixture {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .timeout(PATIENCE)
+            .tls_certs_only([])
             .build()
             .expect("a client without TLS can always be made");
         let fixture = Self {

@@ -111,6 +111,7 @@ impl Builder {
             .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(PATIENCE)
+            .tls_certs_only([])
             .build()
             .expect("a client without TLS can always be made");
         TestDaemon {
