@@ -29,8 +29,10 @@ use crate::{
     mail::{Mailer, Portal},
     notices::Notices,
     private_redis::PrivateRedis,
+    provisioning::{HttpTargets, Limits},
     queue::{JobRef, Redis},
     recheck::Recheck,
+    reconciliation::Reconciliation,
     recovery::{Recovery, stuck_after},
     settings::Settings,
     store::{Store, daemons::Daemon as Identity},
@@ -92,12 +94,6 @@ impl Daemon {
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        if !settings.provisioning.targets.is_empty() {
-            bail!(
-                "provisioning.targets is set, but this release does not provision yet; remove the targets, and access is active \
-                 as soon as it is granted"
-            );
-        }
         std::fs::create_dir_all(&settings.data_dir)
             .with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
         let store = open_store(&settings).await?;
@@ -120,6 +116,8 @@ impl Daemon {
         let executor = Executor::new(Parts {
             directory: EmbeddedDirectory::new(store.reader().clone()),
             mailer: Mailer::new(&settings.mail).context("mail cannot be sent")?,
+            targets: targets(&settings, &environment)?,
+            provisioning_poll: settings.provisioning.poll,
             environment: Arc::clone(&environment),
             rules: rules(&settings),
             link_keys,
@@ -245,6 +243,18 @@ impl Daemon {
             every: settings.da_response.recheck,
         });
         tasks.spawn(recheck.run(stop.clone()));
+        let reconciliation = Arc::new(Reconciliation {
+            store: self.store.clone(),
+            environment: Arc::clone(&self.environment),
+            schedule: settings.provisioning.reconcile_at.clone(),
+            targets: settings
+                .provisioning
+                .targets
+                .iter()
+                .map(|target| target.name.clone())
+                .collect(),
+        });
+        tasks.spawn(reconciliation.run(stop.clone()));
         tasks.spawn(work(
             settings.clone(),
             self.redis.clone(),
@@ -324,6 +334,13 @@ impl Daemon {
         }
         let _ = std::fs::remove_file(self.settings.data_dir.join(HTTP_ADDRESS));
     }
+}
+
+/// The targets, each with its share of the workers.
+fn targets(settings: &Settings, environment: &Arc<dyn Environment>) -> anyhow::Result<HttpTargets> {
+    let targets = &settings.provisioning.targets;
+    let limits = Limits::shared(settings.workers.provisioning_sync.concurrency, targets.len());
+    HttpTargets::new(targets, limits, Arc::clone(environment)).context("provisioning.targets cannot be called")
 }
 
 async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {

@@ -1,6 +1,7 @@
 //! The shell around [`decide`](mod@enrolld_jobs::decide): loads the registration, gathers the facts that the decision asks for, and
 //! commits what was decided. Upstream events, jobs and link pages all come through [`Executor::apply`].
 
+mod bounces;
 mod delegating;
 mod entitlement;
 pub mod facts;
@@ -143,6 +144,28 @@ pub enum Applied {
     Dropped(Guard),
 }
 
+/// What became of an upstream event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Handled {
+    /// It is applied.
+    Done,
+    /// It is refused; nothing has changed, and its wait in the inbox is not settled.
+    Refused(Refusal),
+    /// Its wait is settled already, or belongs to somebody else.
+    Dropped(Guard),
+}
+
+impl From<Applied> for Handled {
+    fn from(applied: Applied) -> Self {
+        match applied {
+            Applied::Changed(_) => Self::Done,
+            Applied::Refused(refusal) => Self::Refused(refusal),
+            Applied::Dropped(guard) => Self::Dropped(guard),
+            Applied::Ignored => unreachable!("an upstream event carries no step"),
+        }
+    }
+}
+
 /// Why an event could not be applied now.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Trouble {
@@ -282,5 +305,3 @@ async fn in_time<T>(gathering: impl Future<Output = Result<T, Trouble>>) -> Resu
             message: format!("it did not answer within {GATHER_WITHIN:?}"),
         })?
 }
-
-

@@ -17,6 +17,7 @@ pub mod private_redis;
 pub mod provisioning;
 pub mod queue;
 pub mod recheck;
+pub mod reconciliation;
 pub mod recovery;
 pub mod settings;
 pub mod store;

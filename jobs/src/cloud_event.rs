@@ -369,6 +369,9 @@ pub fn parse(bytes: &[u8]) -> Result<CloudEvent, Refusal> {
     if data.type_name().starts_with("registration.") {
         RegistrationId::new(envelope.subject.as_str()).map_err(|error| invalid_data(&format!("subject: {error}")))?;
     }
+    if data.type_name().starts_with("delegation.") {
+        AccountId::new(envelope.subject.as_str()).map_err(|error| invalid_data(&format!("subject: {error}")))?;
+    }
     Ok(CloudEvent {
         id: envelope.id,
         source: envelope.source,

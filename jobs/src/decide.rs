@@ -439,8 +439,3 @@ fn by_da<'a>(
         via_link,
     }
 }
-
-/// The refusal of events that the contract has and this release does not carry out yet.
-pub fn not_available(type_name: &str) -> Refusal {
-    Refusal::new(Reason::NotAllowed, "not_available_yet").with("type", type_name)
-}

@@ -119,7 +119,7 @@ fn list(screen: Screen, jobs: &[job::Model]) -> String {
             job.id.clone(),
             job.kind.clone(),
             job.state.clone(),
-            job.registration_id.clone(),
+            about(job).unwrap_or_default(),
             relative_ms(now, job.created_ms),
             if waits {
                 relative_ms(now, job.run_at_ms)
@@ -133,17 +133,23 @@ fn list(screen: Screen, jobs: &[job::Model]) -> String {
     table(screen, columns, rows)
 }
 
+/// What the job is for, where it is for a registration or an account.
+fn about(job: &job::Model) -> Option<String> {
+    job.registration_id.clone().or_else(|| job.account_id.clone())
+}
+
 fn card(screen: Screen, job: job::Model) -> String {
     let now = System.now();
     let mut lines = vec![
         ("Job", job.id),
         ("Kind", job.kind),
         ("State", job.state),
-        ("Registration", job.registration_id),
         ("Created", exact_ms(now, job.created_ms)),
         ("Due", exact_ms(now, job.run_at_ms)),
     ];
     let mut line = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
+    line("Registration", job.registration_id);
+    line("Account", job.account_id);
     line("Queued", job.queued_ms.map(|ms| exact_ms(now, ms)));
     line("Started", job.started_ms.map(|ms| exact_ms(now, ms)));
     line("Finished", job.finished_ms.map(|ms| exact_ms(now, ms)));
@@ -167,6 +173,7 @@ fn as_json(job: &job::Model) -> Value {
         "kind": job.kind,
         "state": job.state,
         "registration_id": job.registration_id,
+        "account_id": job.account_id,
         "run_no": job.run_no,
         "attempts": job.attempts,
         "failures": job.failures,

@@ -106,6 +106,14 @@ pub(super) fn rules(settings: &Settings) -> Rules {
         review_sla: settings.review.sla,
         answer_within: settings.review.answer_within,
         max_failed_attempts: settings.review.max_failed_attempts,
+        targets: settings
+            .provisioning
+            .targets
+            .iter()
+            .map(|target| target.name.clone())
+            .collect(),
+        provisioning_within: settings.provisioning.within,
+        terms_reminders: settings.terms.reminders.clone(),
         resends_per_day: usize::try_from(settings.email_verification.per_day).unwrap_or(usize::MAX),
         personal_domains: PersonalDomains::new(
             domains.add.iter().map(String::as_str),

@@ -4,12 +4,11 @@ use enrolld_jobs::{
     delegation::{CompanyAdministrator, DelegationFacts, Held, Request, delegate},
     directory::AccountStatus,
     ports::Directory as _,
-    refusal::Refusal,
     values::{Access, OrganizationId, Role},
 };
 use uuid::Uuid;
 
-use super::{DECIDE_TRIES, Executor, Trouble, facts, in_time};
+use super::{DECIDE_TRIES, Executor, Handled, Trouble, facts, in_time};
 use crate::{
     dispatcher::Dispatch,
     store::{
@@ -19,30 +18,19 @@ use crate::{
     },
 };
 
-/// What became of a request.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Delegated {
-    /// It is done.
-    Done,
-    /// It is refused, and nothing has changed.
-    Refused(Refusal),
-    /// Its event is settled already, or belongs to somebody else.
-    Dropped(Guard),
-}
-
 impl Executor {
     /// Decides on `request` and commits what follows. When somebody else changed who is DA or holds access in the tree meanwhile, it
     /// is decided again on what is there then.
     ///
     /// # Errors
     /// When it cannot be carried out now, or the database refuses it.
-    pub async fn delegate(&self, request: &Request, inbox: &InboxWrite) -> Result<Delegated, Trouble> {
+    pub async fn delegate(&self, request: &Request, inbox: &InboxWrite) -> Result<Handled, Trouble> {
         for _ in 0..DECIDE_TRIES {
             let now = self.now();
             let (facts, tree) = in_time(self.delegation_facts(request)).await?;
             let effects = match delegate(request, &facts) {
                 Ok(effects) => effects,
-                Err(refusal) => return Ok(Delegated::Refused(refusal)),
+                Err(refusal) => return Ok(Handled::Refused(refusal)),
             };
             let transition = self.0.delegation(request, &effects, tree, inbox, now);
             let queued = Dispatch::references(&transition.jobs);
@@ -57,10 +45,10 @@ impl Executor {
                         event = request.event,
                         "access changed by a DA"
                     );
-                    return Ok(Delegated::Done);
+                    return Ok(Handled::Done);
                 }
                 Verdict::Stale(Guard::Tree) => {}
-                Verdict::Stale(guard) => return Ok(Delegated::Dropped(guard)),
+                Verdict::Stale(guard) => return Ok(Handled::Dropped(guard)),
             }
         }
         Err(Trouble::Contention(format!("access of account {}", request.account_id)))

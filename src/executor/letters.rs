@@ -5,7 +5,7 @@ use enrolld_jobs::{
     directory::{Account, Organization},
     effect::{Alert, Mail, MailKind, Recipient},
     ports::Directory as _,
-    registration::{Registration, State},
+    registration::{ProvisioningCase, Registration, State},
     values::{AccountId, Locale, OrganizationId},
     view::problems,
 };
@@ -129,7 +129,11 @@ impl Parts {
     fn decide_by(&self, state: &State) -> Option<DateTime<Utc>> {
         match state {
             State::AwaitingDa { asked } => asked.last().map(|asked| asked.at + self.rules.da_timeout),
-            State::InReview { clock, .. } => Some(clock.started + self.rules.review_sla),
+            State::InReview { clock, .. }
+            | State::Provisioning {
+                case: Some(ProvisioningCase { clock, .. }),
+                ..
+            } => Some(clock.started + self.rules.review_sla),
             _ => None,
         }
     }
@@ -243,7 +247,11 @@ struct Named {
 fn waiting_since(registration: &Registration) -> DateTime<Utc> {
     match &registration.state {
         State::AwaitingDa { asked } => asked.last().map_or(registration.since, |asked| asked.at),
-        State::InReview { clock, .. } => clock.started,
+        State::InReview { clock, .. }
+        | State::Provisioning {
+            case: Some(ProvisioningCase { clock, .. }),
+            ..
+        } => clock.started,
         _ => registration.since,
     }
 }

@@ -175,7 +175,10 @@ impl Executor {
             let failure = Failure::new("unreadable", "the job's registration has no valid id");
             return Some(Outcome::Fail(failure).into());
         };
-        let outcome = match self.apply(&id, &event, &by_job(self.succeeded(row, None), Transition::default())).await {
+        let outcome = match self
+            .apply(&id, &event, &by_job(self.succeeded(row, None), Transition::default()))
+            .await
+        {
             Ok(Applied::Changed(_) | Applied::Dropped(_)) => return None,
             Ok(Applied::Ignored) => self.ignored(&id, &event).await,
             Ok(Applied::Refused(refusal)) => {

@@ -2,6 +2,7 @@
 
 use enrolld_jobs::{
     effect::{Mail, MailKind},
+    event::Event,
     job::{Failure, Outcome},
     notification::{self, Delivery, Mailboxes},
     ports::{Directory as _, Unavailable},
@@ -92,6 +93,9 @@ impl Executor {
         };
         let (to, address, locale) = match delivery {
             Delivery::Person { name, address, locale } => {
+                if !parts.store.suppressed(std::slice::from_ref(&address)).await?.is_empty() {
+                    return Err(suppressed(id, mail.kind, step));
+                }
                 (Addressee::person(name, &address), address.expose().to_owned(), locale)
             }
             Delivery::Agents => to_mailbox(&parts.agents)?,
@@ -219,6 +223,21 @@ fn skipped(id: Uuid, why: &str) -> Stop {
         besides: mail_alone(mail),
         event: None,
     }))
+}
+
+/// Mail to the address comes back, so nothing more is sent to it. Whoever waits for a verification mail would wait in vain (D22).
+fn suppressed(id: Uuid, kind: MailKind, step: u32) -> Stop {
+    let stop = skipped(
+        id,
+        "mail to the address came back; after `enrolld mails unsuppress` it is sent again",
+    );
+    match (stop, kind) {
+        (Stop::Ended(ran), MailKind::Verification) => Stop::Ended(Box::new(Ran {
+            event: Some(Event::Undeliverable { step }),
+            ..*ran
+        })),
+        (stop, _) => stop,
+    }
 }
 
 /// The server, or its absence, says no.

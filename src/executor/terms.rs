@@ -91,7 +91,9 @@ impl Executor {
                 let alert = Alert {
                     code: AlertCode::TermsNotAccepted,
                     group: da.to_string(),
-                    message: format!("DA {da} of organization {organization} has not accepted the terms and conditions"),
+                    message: format!(
+                        "DA {da} of organization {organization} has not accepted the terms and conditions"
+                    ),
                     job: None,
                     account_id: Some(da.clone()),
                     organization_id: Some(organization.clone()),

@@ -7,8 +7,8 @@ use enrolld_jobs::{
     decide::Decision,
     delegation::{Action, Request},
     effect::{
-        Alert, DelegationChange, Effect, LinkPurpose, Mail, MailKind, Recipient, alert_mail_id, effect_id, event_effect_id,
-        sync_id,
+        Alert, DelegationChange, Effect, LinkPurpose, Mail, MailKind, Recipient, alert_mail_id, effect_id,
+        event_effect_id, sync_id,
     },
     job::JobKind,
     registration::{Registration, ReviewReason, State},
@@ -27,8 +27,8 @@ use crate::{
         suppressions::address_digest,
         transition::{
             AcceptedTerms, EndedAppointment, EndedGrant, InboxWrite, NewAppointment, NewDelegation, NewFailedAttempt,
-            NewGrant, NewJob, NewLink, NewMail, NewNotice, NewSuppression, NewSync, RegistrationWrite, Transition, TreeGuard,
-            VersionGuard,
+            NewGrant, NewJob, NewLink, NewMail, NewNotice, NewSuppression, NewSync, RegistrationWrite, Transition,
+            TreeGuard, VersionGuard,
         },
     },
 };

@@ -242,11 +242,13 @@ fn judge(fields: Fields) -> Result<(DaDecision, Option<String>), (Entered, Vec<W
 fn result(registration: &Registration) -> DecisionPage {
     let applicant = registration.applicant_name().to_owned();
     match &registration.state {
-        RegistrationState::Provisioning { granted } | RegistrationState::Active { granted } => DecisionPage::Granted {
-            applicant,
-            role: granted.role,
-            site: place(registration, &granted.organization_id),
-        },
+        RegistrationState::Provisioning { granted, .. } | RegistrationState::Active { granted } => {
+            DecisionPage::Granted {
+                applicant,
+                role: granted.role,
+                site: place(registration, &granted.organization_id),
+            }
+        }
         RegistrationState::Denied { .. } => DecisionPage::Denied { applicant },
         RegistrationState::NeedsCorrection { .. } => DecisionPage::Correction { applicant },
         RegistrationState::Verifying

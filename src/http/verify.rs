@@ -137,7 +137,7 @@ impl Opened {
 fn result(registration: &Registration) -> Page {
     match &registration.state {
         // One is DA from the appointment on, before access is there (D4).
-        RegistrationState::Provisioning { granted } | RegistrationState::Active { granted } => Page::Appointed {
+        RegistrationState::Provisioning { granted, .. } | RegistrationState::Active { granted } => Page::Appointed {
             organization: place(registration, &granted.organization_id),
         },
         RegistrationState::AwaitingDa { .. } => Page::Rerouted {

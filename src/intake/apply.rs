@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use enrolld_jobs::{
     cloud_event::{self, CloudEvent, UpstreamEvent},
-    decide::not_available,
+    delegation::Request,
     event::Event,
     refusal::{Reason, Refusal},
-    values::RegistrationId,
+    values::{AccountId, InvalidValue, RegistrationId},
 };
 use futures::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{EXTENSIONS, Holder, Intake, Survival, Trouble, entry};
 use crate::{
-    executor::{Applied, Cause},
+    executor::{Cause, Handled},
     links::PURPOSE_EMAIL,
     store::{
         entities::inbox,
@@ -181,31 +181,25 @@ impl Intake {
                 return Ok(Turn::Over);
             }
         };
-        let link = self.link_of(&event).await?;
-        let about = RegistrationId::new(event.subject.as_str());
-        let (Some(happened), Ok(id)) = (Event::from_upstream(&event.data, |_| link), about) else {
-            self.refuse(row, &not_available(event.data.type_name())).await?;
-            return Ok(Turn::Over);
-        };
-        let cause = Cause::Inbox(InboxWrite {
+        let inbox = InboxWrite {
             seq: row.seq,
             source: row.source.clone(),
             event_id: row.event_id.clone(),
             done_ms: milliseconds(self.executor.now()),
             lease: lease.name.to_owned(),
             lease_epoch: lease.epoch,
-        });
-        match self.executor.apply(&id, &happened, &cause).await? {
-            Applied::Changed(_) | Applied::Dropped(Guard::Inbox) => Ok(Turn::Over),
-            Applied::Dropped(Guard::Lease) => Ok(Turn::Lost),
-            Applied::Dropped(Guard::Duplicate) => {
+        };
+        match self.handle(&event, inbox).await? {
+            Handled::Done | Handled::Dropped(Guard::Inbox) => Ok(Turn::Over),
+            Handled::Dropped(Guard::Lease) => Ok(Turn::Lost),
+            Handled::Dropped(Guard::Duplicate) => {
                 store.end_repeated(row.seq, self.executor.now()).await?;
                 Ok(Turn::Over)
             }
-            Applied::Dropped(Guard::Registration | Guard::Tree | Guard::Job) | Applied::Ignored => {
-                unreachable!("an upstream event carries no step, and has no job")
+            Handled::Dropped(Guard::Registration | Guard::Tree | Guard::Job | Guard::Grant) => {
+                unreachable!("what changed meanwhile is decided again, and an upstream event has no job")
             }
-            Applied::Refused(refusal) => {
+            Handled::Refused(refusal) => {
                 // A repeat of an applied event is no news, whatever the state is by now.
                 if store.is_applied(&row.source, &row.event_id).await? {
                     store.end_repeated(row.seq, self.executor.now()).await?;
@@ -214,6 +208,27 @@ impl Intake {
                 }
                 Ok(Turn::Over)
             }
+        }
+    }
+
+    /// Hands the event to the part of the workflow that it is for.
+    async fn handle(&self, event: &CloudEvent, inbox: InboxWrite) -> Result<Handled, crate::executor::Trouble> {
+        let link = self.link_of(event).await?;
+        if let Some(happened) = Event::from_upstream(&event.data, |_| link) {
+            let id = RegistrationId::new(event.subject.as_str()).map_err(invalid_subject);
+            return match id {
+                Ok(id) => Ok(self.executor.apply(&id, &happened, &Cause::Inbox(inbox)).await?.into()),
+                Err(refusal) => Ok(Handled::Refused(refusal)),
+            };
+        }
+        if let UpstreamEvent::MailBounced(bounced) = &event.data {
+            return self.executor.bounced(&event.subject, bounced, inbox).await;
+        }
+        let subject = AccountId::new(event.subject.as_str()).map_err(invalid_subject);
+        match subject.map(|account| Request::from_upstream(&account, &event.data)) {
+            Ok(Some(request)) => self.executor.delegate(&request, &inbox).await,
+            Ok(None) => unreachable!("every other event is about a registration or a mail"),
+            Err(refusal) => Ok(Handled::Refused(refusal)),
         }
     }
 
@@ -252,4 +267,10 @@ impl Intake {
         self.executor.refused();
         Ok(())
     }
+}
+
+/// Parsing has looked at it already.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn invalid_subject(error: InvalidValue) -> Refusal {
+    Refusal::new(Reason::InvalidData, "invalid_data").with("message", format!("subject: {error}"))
 }

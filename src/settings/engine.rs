@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::shape::quoted;
 
 /// The jobs that have `[workers.<job>]`, in the order of [`WorkersSettings`].
-pub const JOBS: [&str; 8] = [
+pub const JOBS: [&str; 9] = [
     "verification",
     "da_routing",
     "da_response_timeout",
@@ -17,6 +17,7 @@ pub const JOBS: [&str; 8] = [
     "email_verification",
     "manual_review",
     "provisioning_sync",
+    "terms",
     "notification",
 ];
 
@@ -37,6 +38,8 @@ pub struct WorkersSettings {
     pub manual_review: WorkerSettings,
     /// `workers.provisioning_sync`.
     pub provisioning_sync: WorkerSettings,
+    /// `workers.terms`.
+    pub terms: WorkerSettings,
     /// `workers.notification`.
     pub notification: WorkerSettings,
 }
@@ -123,6 +126,8 @@ impl WorkersSettings {
             JobKind::DaResponseTimeout => &self.da_response_timeout,
             JobKind::ManualReview => &self.manual_review,
             JobKind::ApplicantIdle => &self.applicant_idle,
+            JobKind::ProvisioningSync => &self.provisioning_sync,
+            JobKind::Terms => &self.terms,
             JobKind::EmailVerification => &self.email_verification,
             JobKind::Notification => &self.notification,
         }
@@ -137,6 +142,7 @@ impl WorkersSettings {
             email_verification,
             manual_review,
             provisioning_sync,
+            terms,
             notification,
         ] = JOBS.map(|job| WorkerSettings {
             concurrency: reader.integer(&format!("workers.{job}.concurrency"), 1..=256),
@@ -154,6 +160,7 @@ impl WorkersSettings {
             email_verification,
             manual_review,
             provisioning_sync,
+            terms,
             notification,
         }
     }

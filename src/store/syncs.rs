@@ -5,7 +5,10 @@ use enrolld_jobs::{
     effect::sync_id,
     values::{AccountId, OrganizationId},
 };
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+    sea_query::ExprTrait as _,
+};
 use serde_json::json;
 use uuid::Uuid;
 
