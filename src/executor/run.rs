@@ -265,9 +265,8 @@ impl Executor {
         for event in brought.into_iter().chain(of_job) {
             let Some(id) = &id else { break };
             match self.apply_patiently(id, &event, &cause).await {
-                Some(Applied::Changed(_)) => return Finished::Yes,
                 Some(Applied::Dropped(Guard::Grant)) => return Finished::Again,
-                Some(Applied::Dropped(_)) => return Finished::Yes,
+                Some(Applied::Changed(_) | Applied::Dropped(_)) => return Finished::Yes,
                 Some(Applied::Ignored | Applied::Refused(_)) | None => {}
             }
         }

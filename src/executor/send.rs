@@ -213,31 +213,27 @@ fn failed(class: &'static str, message: &str) -> Stop {
 
 /// Not sending it any more is as it should be.
 fn skipped(id: Uuid, why: &str) -> Stop {
+    Stop::Ended(Box::new(skipping(id, why)))
+}
+
+fn skipping(id: Uuid, why: &str) -> Ran {
     let mail = MailWrite {
         state: "skipped",
         note: Some(why.to_owned()),
         ..untouched(id)
     };
-    Stop::Ended(Box::new(Ran {
-        outcome: Outcome::Done(Some(why.to_owned())),
+    Ran {
         besides: mail_alone(mail),
-        event: None,
-    }))
+        ..Outcome::Done(Some(why.to_owned())).into()
+    }
 }
 
 /// Mail to the address comes back, so nothing more is sent to it. Whoever waits for a verification mail would wait in vain (D22).
 fn suppressed(id: Uuid, kind: MailKind, step: u32) -> Stop {
-    let stop = skipped(
-        id,
-        "mail to the address came back; after `enrolld mails unsuppress` it is sent again",
-    );
-    match (stop, kind) {
-        (Stop::Ended(ran), MailKind::Verification) => Stop::Ended(Box::new(Ran {
-            event: Some(Event::Undeliverable { step }),
-            ..*ran
-        })),
-        (stop, _) => stop,
-    }
+    let why = "mail to the address came back; after `enrolld mails unsuppress` it is sent again";
+    let ran = skipping(id, why);
+    let event = (kind == MailKind::Verification).then_some(Event::Undeliverable { step });
+    Stop::Ended(Box::new(Ran { event, ..ran }))
 }
 
 /// The server, or its absence, says no.

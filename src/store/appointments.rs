@@ -41,7 +41,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn appointment(&self, id: Uuid) -> Result<Option<appointment::Model>, StoreError> {
         let found = appointment::Entity::find_by_id(id.to_string());
-        Ok(bounded(found.one(&self.reader)).await?)
+        bounded(found.one(&self.reader)).await
     }
 
     /// Whether the account has accepted the terms of its open appointment for the organization (D15).

@@ -210,6 +210,7 @@ fn d4_the_list_is_of_the_site_and_above_in_order_of_appointment() {
         organization_id: organization_id(of),
         since: chrono::Utc.with_ymd_and_hms(2026, 1, day, 0, 0, 0).unwrap(),
         position,
+        undeliverable: false,
     };
     let list = administrators(
         &chain,
@@ -244,6 +245,7 @@ fn d2_inactive_or_without_address_is_unreachable() {
         organization_id: organization_id("root"),
         since: start(),
         position: 0,
+        undeliverable: false,
     });
     let list = administrators(&chain, appointments.to_vec());
     let reachable: Vec<_> = list

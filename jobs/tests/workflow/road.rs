@@ -96,6 +96,8 @@ pub(crate) fn good(administrators: Vec<Administrator>) -> Present {
         }),
         holds_access: false,
         failed_attempts: 0,
+        undeliverable: false,
+        open_requests: Vec::new(),
     }
 }
 

@@ -59,6 +59,8 @@ impl World {
         Present {
             holds_access: site.chain.iter().any(holds),
             failed_attempts: 0,
+            undeliverable: false,
+            open_requests: Vec::new(),
             applicant: ApplicantFacts {
                 account,
                 covered: contract.is_some() && registration.serial_number.as_str() == "FOC1436Y3XK",
@@ -120,7 +122,18 @@ impl World {
                 } => {
                     self.access.insert((account_id.clone(), organization_id.clone()));
                 }
-                Effect::Run(_)
+                Effect::EndAppointment {
+                    account_id,
+                    organization_id,
+                } => self.appointments.retain(|appointment| {
+                    appointment.account.id != *account_id || appointment.organization_id != *organization_id
+                }),
+                Effect::EndGrant { .. }
+                | Effect::AcceptTerms { .. }
+                | Effect::RecheckDa(_)
+                | Effect::Suppress(_)
+                | Effect::Alert(_)
+                | Effect::Run(_)
                 | Effect::Wake { .. }
                 | Effect::NoteFailedAttempt(_)
                 | Effect::Mail(_)
@@ -149,6 +162,7 @@ fn appointment(account: &Account, of: &str, since: DateTime<Utc>, position: i64)
         organization_id: organization_id(of),
         since,
         position,
+        undeliverable: false,
     }
 }
 
