@@ -61,13 +61,15 @@ impl Known {
         self.version += 1;
         let id = format!("registration-{:08}", self.number);
         Transition {
-            registration: Some(RegistrationWrite {
+            registrations: vec![RegistrationWrite {
                 id: id.clone(),
                 account_id: format!("account-{}", self.number),
                 state: "verifying",
                 version: self.version,
                 step: self.version,
                 root_id: None,
+                review_reason: None,
+                da_account_id: None,
                 since_ms: NOW_MS,
                 created_ms: NOW_MS,
                 data: data.to_owned(),
@@ -77,7 +79,7 @@ impl Known {
                 detail: "{}".to_owned(),
                 token: self.job(),
                 notice: data.to_owned(),
-            }),
+            }],
             job: before.map(|id| JobWrite {
                 id,
                 run_no: 1,
@@ -97,7 +99,8 @@ impl Known {
             jobs: vec![NewJob {
                 id: self.job(),
                 kind: "verification",
-                registration_id: id,
+                registration_id: Some(id),
+                account_id: None,
                 step: self.version,
                 step_bound: true,
                 state: "queued",

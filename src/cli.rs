@@ -113,7 +113,7 @@ Example:
     /// See jobs
     #[command(subcommand)]
     Jobs(jobs::Command),
-    /// See records of mails
+    /// See records of mails, and what each kind looks like
     #[command(subcommand)]
     Mails(mails::Command),
 }

@@ -9,6 +9,7 @@ mod file;
 mod mailer;
 mod message;
 mod plain_text;
+mod sample;
 mod smtp;
 mod smtp_url;
 mod templates;
@@ -18,5 +19,6 @@ pub use context::{Alarm, DecideLink, Delegated, Link, MailContext, Person, Place
 pub use mailer::{Mailer, SendError, SetupError};
 pub use message::{Addressee, Letter};
 pub(crate) use plain_text::loggable;
+pub use sample::sample;
 pub use templates::{RenderError, Rendered, render};
 pub use wording::{date, review_reason_label, role_label};

@@ -1,8 +1,14 @@
-//! `enrolld mails`: the records of mails. No token and no text of a mail is kept.
+//! `enrolld mails`: the records of mails, and what each kind looks like. No token and no text of a mail is kept.
 
 use anyhow::{Context as _, anyhow};
-use clap::{Subcommand, builder::PossibleValuesParser};
-use enrolld_jobs::effect::{Mail, Recipient};
+use clap::{
+    Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use enrolld_jobs::{
+    effect::{Mail, MailKind, Recipient},
+    values::Locale,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -15,6 +21,7 @@ use super::{
 };
 use crate::{
     environment::{Environment as _, System},
+    mail::{Portal, render, sample},
     settings::Settings,
     store::{entities::mail, mails::Filter},
 };
@@ -56,12 +63,46 @@ Example:
         #[command(flatten)]
         shown: Shown,
     },
+    /// Show what a kind of mail looks like, filled with sample data; nothing is connected to or sent
+    #[command(
+        after_help = "Name and pages of the portal are those of the settings; everything else is made up,
+and the links open nothing.
+
+Examples:
+  enrolld mails preview access_request
+  enrolld mails preview verification --locale nl --html > preview.html"
+    )]
+    Preview {
+        /// Which mail
+        #[arg(value_name = "KIND", value_parser = kinds())]
+        kind: MailKind,
+        /// In which language
+        #[arg(long, value_name = "LANGUAGE", value_parser = locales(), default_value = Locale::En.as_str())]
+        locale: Locale,
+        /// Print the HTML document instead of subject and text
+        #[arg(long)]
+        html: bool,
+    },
+}
+
+/// Every kind of mail, by its name in the contract.
+fn kinds() -> impl TypedValueParser<Value = MailKind> {
+    let names = MailKind::ALL.iter().map(|kind| kind.as_str());
+    PossibleValuesParser::new(names).try_map(|name| {
+        let kind = MailKind::ALL.iter().find(|kind| kind.as_str() == name);
+        kind.copied().ok_or("not a kind of mail")
+    })
+}
+
+/// The languages of mails (D17).
+fn locales() -> impl TypedValueParser<Value = Locale> {
+    PossibleValuesParser::new([Locale::En, Locale::Nl].map(Locale::as_str)).map(|tag| Locale::from_tag(&tag))
 }
 
 /// Carries the verb out.
 pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
-    let store = database::open(settings).await?;
     match command {
+        Command::Preview { kind, locale, html } => preview(kind, locale, html, settings),
         Command::List {
             registration,
             state,
@@ -72,10 +113,11 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 state,
                 limit: listing.asked(),
             };
-            let mails = store.mails(&filter).await?;
+            let mails = database::open(settings).await?.mails(&filter).await?;
             listing.write("mails", &mails, as_json, |mails| list(Screen::stdout(), mails))
         }
         Command::Show { id, shown } => {
+            let store = database::open(settings).await?;
             let unknown = || anyhow!("no mail has the id {id:?}; `enrolld mails list` shows those there are");
             let uuid = Uuid::parse_str(&id).map_err(|_| unknown())?;
             let mail = store.mail(uuid).await?.with_context(unknown)?;
@@ -84,6 +126,15 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 Format::Table => output::text(&card(Screen::stdout(), mail)),
             }
         }
+    }
+}
+
+fn preview(kind: MailKind, locale: Locale, html: bool, settings: &Settings) -> anyhow::Result<()> {
+    let mail = render(kind, locale, &sample(kind, locale, Portal::from(&settings.portal)))?;
+    if html {
+        output::text(&mail.html)
+    } else {
+        output::text(&format!("Subject: {}\n\n{}", mail.subject, mail.text))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
-    effect::MailKind,
+    effect::{AlertCode, MailKind},
     registration::ReviewReason,
     values::{Locale, Role},
 };
@@ -18,7 +18,7 @@ use rust_embed::RustEmbed;
 use super::{
     context::MailContext,
     plain_text::single_line,
-    wording::{date, review_reason_label, role_label},
+    wording::{alert_label, date, review_reason_label, role_label},
 };
 
 /// Longest subject, in characters.
@@ -120,6 +120,9 @@ fn environment() -> Environment<'static> {
     });
     environment.add_filter("review_reason", |state: &State, reason: Serde<ReviewReason>| {
         review_reason_label(*reason, locale_of(state))
+    });
+    environment.add_filter("alert", |state: &State, code: Serde<AlertCode>| {
+        alert_label(*code, locale_of(state))
     });
     for name in Sources::iter() {
         let source = Sources::get(&name)

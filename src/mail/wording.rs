@@ -1,7 +1,8 @@
-//! Words that depend on the language and on a value: roles, reasons, dates.
+//! Words that depend on the language and on a value: roles, reasons, alerts, dates.
 
 use chrono::{DateTime, Datelike, Utc};
 use enrolld_jobs::{
+    effect::AlertCode,
     registration::ReviewReason,
     values::{Locale, Role},
 };
@@ -40,6 +41,16 @@ pub const fn review_reason_label(reason: ReviewReason, locale: Locale) -> &'stat
         (Locale::Nl, ReviewReason::ProvisioningOverdue) => "de toegang was niet binnen de gestelde tijd ingesteld",
         (Locale::Nl, ReviewReason::ProvisioningFailed) => "een doelsysteem heeft geweigerd de toegang in te stellen",
         (Locale::Nl, ReviewReason::ProcessingFailed) => "de verwerking is definitief mislukt",
+    }
+}
+
+/// What an alert is about, for its subject: a few words.
+pub(super) const fn alert_label(code: AlertCode, locale: Locale) -> &'static str {
+    match (locale, code) {
+        (Locale::En, AlertCode::JobDead) => "a job has failed for good",
+        (Locale::En, AlertCode::TermsNotAccepted) => "terms and conditions not accepted",
+        (Locale::Nl, AlertCode::JobDead) => "een taak is definitief mislukt",
+        (Locale::Nl, AlertCode::TermsNotAccepted) => "voorwaarden niet geaccepteerd",
     }
 }
 

@@ -10,6 +10,7 @@ mod redis_server;
 mod directory;
 mod intake;
 mod listings;
+mod preview;
 mod seed;
 mod settings;
 mod usage;

@@ -68,6 +68,8 @@ async fn registrations(store: &Store) {
             "administrators": [], "selected": null, "verification_mails": [], "verified_email": null, "state": state,
         });
         let row = registration::Model {
+            review_reason: None,
+            da_account_id: None,
             id: id.to_owned(),
             account_id: "newbie".to_owned(),
             state: state["name"].as_str().expect("a name").to_owned(),
@@ -105,9 +107,10 @@ async fn jobs(store: &Store) {
     for (number, kind, state, error) in rows {
         let created_ms = days_ago(4 - i64::from(number)).timestamp_millis();
         let row = job::Model {
+            account_id: None,
             id: id(number),
             kind: kind.to_owned(),
-            registration_id: format!("reg-{number}"),
+            registration_id: Some(format!("reg-{number}")),
             step: 1,
             step_bound: true,
             state: state.to_owned(),

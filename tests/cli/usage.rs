@@ -42,6 +42,7 @@ fn every_command_has_help() {
         &["jobs", "show"],
         &["mails", "list"],
         &["mails", "show"],
+        &["mails", "preview"],
     ] {
         let help = bare(&[command, &["--help"]].concat()).succeeds();
         assert!(help.contains("Example"), "{help}");
@@ -69,6 +70,9 @@ fn wrong_usage_ends_with_2() {
         &["registrations", "list", "--state", "no_such_state"],
         &["registrations", "list", "--output", "yaml"],
         &["registrations", "show"],
+        &["mails", "preview"],
+        &["mails", "preview", "no_such_kind"],
+        &["mails", "preview", "welcome", "--locale", "de"],
     ] {
         let ended = bare(arguments);
         assert_eq!(ended.status, Some(2), "{arguments:?}: {ended:?}");

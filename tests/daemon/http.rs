@@ -41,6 +41,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::no_targets;
 use crate::support::{child::PATIENCE, redis::RedisServer};
 
 const DEMO: &str = include_str!("../../config/demo/directory.json");
@@ -125,6 +126,8 @@ impl Fixture {
         let executor = Executor::new(Parts {
             directory: EmbeddedDirectory::new(store.reader().clone()),
             mailer: Mailer::file(from, folder.path().join("mails")).expect("the sender is ASCII"),
+            targets: no_targets(world.clone()),
+            provisioning_poll: settings.provisioning.poll,
             environment: world.clone(),
             rules: Rules {
                 decisions_by_link: !wanted.no_decisions_by_link,

@@ -17,4 +17,5 @@ mod refused;
 mod review;
 mod steps;
 mod store;
+mod unregistered;
 mod wrong_data;

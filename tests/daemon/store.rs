@@ -60,13 +60,15 @@ fn new_id() -> Uuid {
 /// The next version of a registration and nothing else.
 fn version(id: &str, version: i64) -> Transition {
     Transition {
-        registration: Some(RegistrationWrite {
+        registrations: vec![RegistrationWrite {
             id: id.to_owned(),
             account_id: "newbie".to_owned(),
             state: "verifying",
             version,
             step: version,
             root_id: None,
+            review_reason: None,
+            da_account_id: None,
             since_ms: ms(version),
             created_ms: ms(1),
             data: format!("{{\"version\":{version}}}"),
@@ -76,7 +78,7 @@ fn version(id: &str, version: i64) -> Transition {
             detail: "{}".to_owned(),
             token: new_id(),
             notice: format!("{{\"id\":\"{id}:{version}\"}}"),
-        }),
+        }],
         ..Transition::default()
     }
 }
@@ -86,7 +88,8 @@ fn new_job(registration: &str, step: i64) -> NewJob {
     NewJob {
         id: new_id(),
         kind: "verification",
-        registration_id: registration.to_owned(),
+        registration_id: Some(registration.to_owned()),
+        account_id: None,
         step,
         step_bound: true,
         state: "queued",
@@ -140,7 +143,7 @@ fn appointment(registration: &str, epoch: i64) -> Transition {
             id: new_id(),
             account_id: registration.to_owned(),
             organization_id: "acme".to_owned(),
-            registration_id: registration.to_owned(),
+            registration_id: Some(registration.to_owned()),
             appointed_ms: ms(1),
         }],
         ..version(registration, 1)

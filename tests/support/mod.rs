@@ -39,3 +39,11 @@ macro_rules! for_each_database {
     };
 }
 pub(crate) use for_each_database;
+
+/// What a daemon without provisioning has in place of targets.
+pub(crate) fn no_targets(
+    environment: std::sync::Arc<dyn enrolld::environment::Environment>,
+) -> enrolld::provisioning::HttpTargets {
+    enrolld::provisioning::HttpTargets::new(&[], enrolld::provisioning::Limits::shared(1, 0), environment)
+        .expect("nothing can be wrong with none")
+}

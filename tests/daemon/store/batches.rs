@@ -65,7 +65,7 @@ async fn a_stale_version_writes_nothing_while_its_neighbours_are_written(databas
     all.insert(
         20,
         Transition {
-            registration: version("stale", 2).registration,
+            registrations: version("stale", 2).registrations,
             ..stale
         },
     );
@@ -99,7 +99,7 @@ async fn a_refused_transition_fails_alone(database: Database) {
     // Two at fault, and not side by side.
     all[7].mails[0].id = known.mails[0].id;
     if database == Database::Postgres {
-        "\0".clone_into(&mut all[50].registration.as_mut().expect("a version").actor);
+        "\0".clone_into(&mut all[50].registrations[0].actor);
     } else {
         all[50].jobs[0].id = known.jobs[0].id;
     }

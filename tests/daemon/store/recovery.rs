@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::{Clock, read_as, wait_length};
 use super::*;
-use crate::support::redis::RedisServer;
+use crate::support::{no_targets, redis::RedisServer};
 
 crate::support::for_each_database!(entries_of_nobody_are_taken_over_by_a_daemon_that_lives);
 
@@ -30,6 +30,8 @@ fn executor(store: &Store) -> Executor {
         store: store.clone(),
         directory: EmbeddedDirectory::new(store.reader().clone()),
         mailer: Mailer::new(&settings.mail).expect("mail goes to files"),
+        targets: no_targets(Arc::new(Clock)),
+        provisioning_poll: settings.provisioning.poll,
         environment: Arc::new(Clock),
         rules: Rules::default(),
         link_keys: LinkKeys::new(vec!["0123456789abcdef0123456789abcdef".to_owned().into()]).expect("one key"),
