@@ -6,6 +6,7 @@ pub mod demo;
 pub mod directory;
 pub mod dispatcher;
 pub mod environment;
+pub mod erasure;
 pub mod executor;
 pub mod http;
 pub mod intake;

@@ -12,6 +12,7 @@ mod batch;
 pub mod committer;
 pub mod daemons;
 pub mod entities;
+pub mod erasure;
 pub mod error;
 pub mod inbox;
 pub mod jobs;

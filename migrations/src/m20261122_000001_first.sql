@@ -44,6 +44,8 @@ CREATE TABLE jobs (
     attempts BIGINT NOT NULL,
     failures BIGINT NOT NULL,
     crashes BIGINT NOT NULL,
+    -- How often somebody has queued it again by hand.
+    requeues BIGINT NOT NULL DEFAULT 0,
     run_at_ms BIGINT NOT NULL,
     queued_ms BIGINT,
     started_ms BIGINT,

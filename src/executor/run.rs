@@ -115,6 +115,9 @@ impl Executor {
         if kind.has_outside_effect() && !self.start(&mut row).await {
             return;
         }
+        if row.requeues > 0 {
+            self.revived(&row).await;
+        }
         for _ in 0..MAX_REPEATS {
             // Otherwise the decision that it led to has settled the job.
             let Some(ran) = self.guarded(kind, &row).await else {
@@ -273,6 +276,14 @@ impl Executor {
         match self.settle(write, besides).await {
             Some(Verdict::Stale(Guard::Grant)) => Finished::Again,
             Some(Verdict::Applied | Verdict::Stale(_)) | None => Finished::Yes,
+        }
+    }
+
+    /// A job that somebody queued again is no case for the agents any more (D22), unless it dies again.
+    async fn revived(&self, row: &job::Model) {
+        if let (Some(id), Ok(job)) = (registration_of(row), uuid::Uuid::parse_str(&row.id)) {
+            let event = Event::Aside(Aside::JobRevived { job });
+            self.apply_patiently(&id, &event, &Cause::Link).await;
         }
     }
 
