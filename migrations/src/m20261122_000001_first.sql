@@ -18,6 +18,12 @@ CREATE INDEX registrations_account ON registrations (account_id, created_ms);
 CREATE INDEX registrations_state ON registrations (state, since_ms);
 CREATE INDEX registrations_created ON registrations (created_ms, id);
 
+-- Registrations that were erased, by the SHA-256 of their id: it is not given twice, since ids of grants derive from it.
+CREATE TABLE erased (
+    id_digest TEXT PRIMARY KEY,
+    erased_ms BIGINT NOT NULL
+);
+
 -- What happened, one row a version. `token` tells a writer who lost its connection whether its commit came through.
 CREATE TABLE timeline (
     registration_id TEXT NOT NULL,

@@ -361,7 +361,7 @@ impl Executor {
             job: Some(write),
             ..besides
         };
-        let queued = Dispatch::references(&transition.jobs);
+        let queued = Dispatch::references(&transition);
         loop {
             match self.0.store.commit(transition.clone()).await {
                 Ok(verdict) => {

@@ -6,11 +6,12 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use uuid::Uuid;
 
 use super::{
-    Store,
+    Store, bounded,
     entities::{inbox, mail, notice, refused, registration},
     error::StoreError,
     milliseconds,
 };
+use crate::links::digest;
 
 /// Rows that an erasure has changed or removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,6 +48,7 @@ const EVENTS: &str = "UPDATE inbox SET subject = $2, body = '{}' WHERE subject =
      AND state <> 'waiting'";
 const REFUSED: &str = "DELETE FROM refused WHERE subject = $1 AND type LIKE 'registration.%'";
 const REGISTRATION: &str = "DELETE FROM registrations WHERE id = $1";
+const TOMBSTONE: &str = "INSERT INTO erased (id_digest, erased_ms) VALUES ($1, $2)";
 
 impl Store {
     /// The ids of the registration's mails.
@@ -62,6 +64,16 @@ impl Store {
             .all(&self.reader)
             .await?;
         Ok(ids.iter().filter_map(|id| Uuid::parse_str(id).ok()).collect())
+    }
+
+    /// Whether a registration of this id was erased: it is not given twice.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn is_erased(&self, id: &RegistrationId) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM erased WHERE id_digest = $1";
+        let statement = Statement::from_sql_and_values(self.backend(), sql, [digest(id.as_str()).into()]);
+        Ok(bounded(self.reader.query_one_raw(statement)).await?.is_some())
     }
 
     /// Whether an event about the registration waits to be applied.
@@ -129,6 +141,10 @@ impl Store {
         erased.events += run(EVENTS, pseudonym()).await?;
         erased.refused += run(REFUSED, None).await?;
         run(REGISTRATION, None).await?;
+        let tombstone = [digest(id.as_str()).into(), milliseconds(now).into()];
+        transaction
+            .execute_raw(Statement::from_sql_and_values(backend, TOMBSTONE, tombstone))
+            .await?;
         // What has not gone out yet; there is little of it at any time.
         let subject = format!("\"subject\":\"{id}\"");
         let notices = notice::Entity::delete_many().filter(notice::Column::Body.contains(subject));
