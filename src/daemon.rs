@@ -34,6 +34,7 @@ use crate::{
     recheck::Recheck,
     reconciliation::Reconciliation,
     recovery::{Recovery, stuck_after},
+    retention::Retention,
     settings::Settings,
     store::{Store, daemons::Daemon as Identity},
 };
@@ -255,6 +256,16 @@ impl Daemon {
                 .collect(),
         });
         tasks.spawn(reconciliation.run(stop.clone()));
+        let retention = Arc::new(Retention {
+            store: self.store.clone(),
+            redis: self.redis.clone(),
+            prefix: settings.redis.prefix.clone(),
+            mail_dir: settings.mail.transport.folder().map(Into::into),
+            environment: Arc::clone(&self.environment),
+            daemon_id: self.identity.id.clone(),
+            keep: settings.retention.clone(),
+        });
+        tasks.spawn(retention.run(stop.clone()));
         tasks.spawn(work(
             settings.clone(),
             self.redis.clone(),

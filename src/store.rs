@@ -20,6 +20,7 @@ pub mod leases;
 pub mod links;
 pub mod mails;
 pub mod notices;
+pub mod pruning;
 pub mod registrations;
 mod sql;
 mod statements;
