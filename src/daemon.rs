@@ -1,6 +1,7 @@
 //! The composition root, and the life of the daemon: start, ready, drain, end.
 
 mod open;
+mod sole;
 mod work;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     open::{host_name, link_keys, listen, open_redis, open_store, publish_address, rules},
+    sole::Sole,
     work::work,
 };
 use crate::{
@@ -71,6 +73,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 /// A daemon that has started: it listens, and is about to work.
 #[derive(Debug)]
 pub struct Daemon {
+    _sole: Sole,
     settings: Settings,
     environment: Arc<dyn Environment>,
     identity: Identity,
@@ -98,6 +101,7 @@ impl Daemon {
         std::fs::create_dir_all(&settings.data_dir)
             .with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
         let store = open_store(&settings).await?;
+        let sole = Sole::take(&settings.database.url)?;
         let missing = store
             .missing_migrations()
             .await
@@ -146,6 +150,7 @@ impl Daemon {
         publish_address(&settings.data_dir, http_address)?;
         store.heartbeat(&identity, environment.now()).await?;
         Ok(Self {
+            _sole: sole,
             settings,
             environment,
             identity,
