@@ -11,7 +11,7 @@ use enrolld_jobs::{
     event::{Chosen, EnteredNumbers, Event, Facts, Present},
     job::JobKind,
     refusal::Refusal,
-    registration::{FieldErrorCode, Registration, ReviewReason, State, StateName},
+    registration::{FieldErrorCode, PendingSync, Registration, ReviewReason, State, StateName},
     rules::Rules,
     values::{AccountId, EmailAddress, Entered, OrganizationId, RegistrationId, Role},
 };
@@ -19,6 +19,19 @@ use uuid::Uuid;
 
 /// Reading the shipped list of personal domains once is enough.
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(Arc::default);
+
+/// The rules with so many of the targets `portal` and `reports`.
+pub(crate) fn rules_with(targets: usize) -> Arc<Rules> {
+    static WITH: LazyLock<[Arc<Rules>; 3]> = LazyLock::new(|| {
+        [&[][..], &["portal"], &["portal", "reports"]].map(|names| {
+            Arc::new(Rules {
+                targets: names.iter().map(|&name| name.to_owned()).collect(),
+                ..Rules::default()
+            })
+        })
+    });
+    Arc::clone(&WITH[targets])
+}
 
 pub(crate) fn start() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 22, 9, 0, 0).single().expect("a moment")
@@ -238,6 +251,31 @@ impl Road {
         road
     }
 
+    /// Access granted by the DA `boss`, to be set up at so many targets.
+    pub(crate) fn granted(targets: usize) -> Self {
+        let present = good(vec![da("boss", "root")]);
+        let mut road = Self::awaiting_da(&present);
+        road.rules = rules_with(targets);
+        road.does(&grant("boss"), &present);
+        road
+    }
+
+    /// Appointed DA of `root`, to be set up at so many targets.
+    pub(crate) fn appointed(targets: usize) -> Self {
+        let mut road = Self::awaiting_email();
+        road.rules = rules_with(targets);
+        road.does(&road.link_used(), &good(vec![]));
+        road
+    }
+
+    /// What has not been confirmed yet.
+    pub(crate) fn pending(&self) -> Vec<PendingSync> {
+        let State::Provisioning { pending, .. } = &self.registration.state else {
+            panic!("nothing is set up in {:?}", self.state());
+        };
+        pending.clone()
+    }
+
     pub(crate) fn state(&self) -> StateName {
         self.registration.state.name()
     }
@@ -360,6 +398,48 @@ impl Road {
         };
         errors.iter().map(|error| error.code).collect()
     }
+}
+
+/// One registration in every state, in the order of the contract.
+pub(crate) fn everywhere() -> Vec<Road> {
+    let none = good(vec![]);
+    let boss = good(vec![da("boss", "root")]);
+    let wrong = good_but(vec![], |present| present.applicant.covered = false);
+    let mut corrected = Road::submitted();
+    corrected.verify(&wrong);
+    let mut routing = Road::submitted();
+    routing.verify(&none);
+    let mut asked = Road::in_review();
+    asked.does(&question(), &none);
+    let mut denied = Road::awaiting_da(&boss);
+    denied.does(&deny("boss"), &boss);
+    let mut rejected = Road::in_review();
+    rejected.does(&reviewed(ReviewDecision::Reject), &none);
+    let mut withdrawn = Road::submitted();
+    withdrawn.does(&Event::Withdrawn, &none);
+    let mut expired = corrected.clone();
+    expired.time_is_up(&wrong);
+    expired.time_is_up(&wrong);
+    let all = vec![
+        Road::submitted(),
+        corrected,
+        routing,
+        Road::routed(&boss),
+        Road::routed(&none),
+        Road::awaiting_email(),
+        Road::awaiting_da(&boss),
+        Road::in_review(),
+        asked,
+        Road::granted(1),
+        Road::granted(0),
+        denied,
+        rejected,
+        withdrawn,
+        expired,
+    ];
+    let states: Vec<_> = all.iter().map(Road::state).collect();
+    assert_eq!(states, StateName::ALL);
+    all
 }
 
 /// The field errors of a fresh registration on these facts.
