@@ -6,7 +6,7 @@ use enrolld_jobs::{
     event::{Aside, Event},
     job::JobKind,
     registration::{ReviewReason, StateName},
-    view::RegistrationSummary,
+    view::{OpsAlert, RegistrationSummary},
 };
 use uuid::Uuid;
 
@@ -48,6 +48,26 @@ fn d22_a_dead_job_shows_as_processing_failed_with_an_alert() {
         (StateName::Verifying, before.step)
     );
     assert_eq!(road.decide(&died(JOB), &good(vec![])), Decided::Ignored, "told once");
+}
+
+#[test]
+fn d22_the_alert_tells_of_registration_and_job() {
+    let decision = Road::submitted().does(&died(JOB), &good(vec![]));
+    let [Effect::Alert(alert)] = &decision.effects[..] else {
+        panic!("an alert");
+    };
+    let told = OpsAlert::new(alert, Some(decision.registration.id.clone()));
+    assert_eq!(
+        serde_json::to_value(told).expect("JSON"),
+        serde_json::json!({
+            "code": "job_dead",
+            "message": "job verification of registration reg-1 is dead: directory_refused",
+            "registration_id": "reg-1",
+            "job_id": JOB,
+            "account_id": null,
+            "organization_id": null,
+        })
+    );
 }
 
 #[test]
