@@ -1,5 +1,8 @@
 //! A small directory, and a registration that is led along its road event by event.
 
+mod came_to;
+mod everywhere;
+
 use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Duration, NaiveDate, TimeZone, Utc};
@@ -7,15 +10,18 @@ use enrolld_jobs::{
     cloud_event::{DaDecision, ReviewDecision},
     decide::{Decided, Decision, decide, submit},
     directory::{Account, AccountStatus, Administrator, ApplicantFacts, Contract, Organization, SiteFacts},
-    effect::{Effect, MailKind, Recipient},
     event::{Chosen, EnteredNumbers, Event, Facts, Present},
-    job::JobKind,
     refusal::Refusal,
     registration::{FieldErrorCode, PendingSync, Registration, ReviewReason, State, StateName},
     rules::Rules,
     values::{AccountId, EmailAddress, Entered, OrganizationId, RegistrationId, Role},
 };
 use uuid::Uuid;
+
+pub(crate) use self::{
+    came_to::{acts, gives, mail, mails, wakes},
+    everywhere::everywhere,
+};
 
 /// Reading the shipped list of personal domains once is enough.
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(Arc::default);
@@ -400,97 +406,9 @@ impl Road {
     }
 }
 
-/// One registration in every state, in the order of the contract.
-pub(crate) fn everywhere() -> Vec<Road> {
-    let none = good(vec![]);
-    let boss = good(vec![da("boss", "root")]);
-    let wrong = good_but(vec![], |present| present.applicant.covered = false);
-    let mut corrected = Road::submitted();
-    corrected.verify(&wrong);
-    let mut routing = Road::submitted();
-    routing.verify(&none);
-    let mut asked = Road::in_review();
-    asked.does(&question(), &none);
-    let mut denied = Road::awaiting_da(&boss);
-    denied.does(&deny("boss"), &boss);
-    let mut rejected = Road::in_review();
-    rejected.does(&reviewed(ReviewDecision::Reject), &none);
-    let mut withdrawn = Road::submitted();
-    withdrawn.does(&Event::Withdrawn, &none);
-    let mut expired = corrected.clone();
-    expired.time_is_up(&wrong);
-    expired.time_is_up(&wrong);
-    let all = vec![
-        Road::submitted(),
-        corrected,
-        routing,
-        Road::routed(&boss),
-        Road::routed(&none),
-        Road::awaiting_email(),
-        Road::awaiting_da(&boss),
-        Road::in_review(),
-        asked,
-        Road::granted(1),
-        Road::granted(0),
-        denied,
-        rejected,
-        withdrawn,
-        expired,
-    ];
-    let states: Vec<_> = all.iter().map(Road::state).collect();
-    assert_eq!(states, StateName::ALL);
-    all
-}
-
 /// The field errors of a fresh registration on these facts.
 pub(crate) fn errors_on(present: &Present) -> Vec<FieldErrorCode> {
     let mut road = Road::submitted();
     road.verify(present);
     road.field_errors()
-}
-
-/// The mails of a decision, in order, with whom they go to.
-pub(crate) fn mails(decision: &Decision) -> Vec<(MailKind, String)> {
-    let mails = decision.effects.iter().filter_map(|effect| match effect {
-        Effect::Mail(mail) => Some((
-            mail.kind,
-            match &mail.to {
-                Recipient::Applicant => "the applicant".to_owned(),
-                Recipient::Agents => "the agents".to_owned(),
-                Recipient::Supervisor => "the supervisor".to_owned(),
-                Recipient::Ops => "ops".to_owned(),
-                Recipient::Account(id) => id.to_string(),
-            },
-        )),
-        _ => None,
-    });
-    mails.collect()
-}
-
-/// The one mail of a decision.
-pub(crate) fn mail(decision: &Decision) -> (MailKind, String) {
-    let mut mails = mails(decision);
-    assert_eq!(mails.len(), 1, "{mails:?}");
-    mails.remove(0)
-}
-
-/// What a decision gives or appoints to.
-pub(crate) fn gives(decision: &Decision) -> Vec<&Effect> {
-    let gives = |effect: &&Effect| matches!(effect, Effect::Appoint { .. } | Effect::Grant { .. });
-    decision.effects.iter().filter(gives).collect()
-}
-
-/// The effects that are neither mails nor timers.
-pub(crate) fn acts(decision: &Decision) -> Vec<&Effect> {
-    let acts = |effect: &&Effect| !matches!(effect, Effect::Mail(_) | Effect::Wake { .. });
-    decision.effects.iter().filter(acts).collect()
-}
-
-/// When a decision has the daemon woken.
-pub(crate) fn wakes(decision: &Decision) -> Vec<(JobKind, DateTime<Utc>)> {
-    let wakes = decision.effects.iter().filter_map(|effect| match effect {
-        Effect::Wake { job, at } => Some((*job, *at)),
-        _ => None,
-    });
-    wakes.collect()
 }
