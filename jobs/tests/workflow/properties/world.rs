@@ -298,6 +298,8 @@ impl World {
                     self.appointments.retain(|appointment| {
                         appointment.account.id != *account_id || appointment.organization_id != *organization_id
                     });
+                    // Whoever becomes DA anew accepts the terms anew.
+                    self.accepted.remove(&(account_id.clone(), organization_id.clone()));
                     self.epoch += 1;
                 }
                 Effect::EndGrant { grant_id } => {
