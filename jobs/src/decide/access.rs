@@ -100,8 +100,7 @@ fn granted(case: &Case<'_>, present: &Present, decided: &ByDa<'_>, role: Role) -
         organization_id: site,
         appointed: false,
     };
-    let change = provisioning::begin(change, granted, Some(decided.by.clone()));
-    receipted(change, decided).decided()
+    provisioning::begin(receipted(change, decided), granted, Some(decided.by.clone())).decided()
 }
 
 /// The applicant has provided everything for becoming DA of `organization`, and nothing needs assessment: they are appointed,
