@@ -14,6 +14,7 @@ mod migrate;
 mod moments;
 mod output;
 mod registrations;
+mod review;
 mod table;
 
 use std::path::PathBuf;
@@ -107,10 +108,13 @@ Example:
     /// The embedded directory of accounts, contracts and organizations, in and out
     #[command(subcommand)]
     Directory(directory::Command),
-    /// See registrations
+    /// See registrations, and erase what is closed
     #[command(subcommand)]
     Registrations(registrations::Command),
-    /// See jobs
+    /// See the agents' cases
+    #[command(subcommand)]
+    Review(review::Command),
+    /// See jobs, and have dead ones run again
     #[command(subcommand)]
     Jobs(jobs::Command),
     /// See records of mails, and what each kind looks like
@@ -191,6 +195,7 @@ async fn carry_out(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Intake(command) => intake::run(command, &settings).await,
         Command::Directory(command) => directory::run(command, &settings).await,
         Command::Registrations(command) => registrations::run(command, &settings).await,
+        Command::Review(command) => review::run(command, &settings).await,
         Command::Jobs(command) => jobs::run(command, &settings).await,
         Command::Mails(command) => mails::run(command, &settings).await,
     }

@@ -1,6 +1,7 @@
 //! The composition root, and the life of the daemon: start, ready, drain, end.
 
 mod open;
+mod sole;
 mod work;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     open::{host_name, link_keys, listen, open_redis, open_store, publish_address, rules},
+    sole::Sole,
     work::work,
 };
 use crate::{
@@ -34,6 +36,7 @@ use crate::{
     recheck::Recheck,
     reconciliation::Reconciliation,
     recovery::{Recovery, stuck_after},
+    retention::Retention,
     settings::Settings,
     store::{Store, daemons::Daemon as Identity},
 };
@@ -70,6 +73,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 /// A daemon that has started: it listens, and is about to work.
 #[derive(Debug)]
 pub struct Daemon {
+    _sole: Sole,
     settings: Settings,
     environment: Arc<dyn Environment>,
     identity: Identity,
@@ -95,6 +99,7 @@ impl Daemon {
             tracing::warn!("{warning}");
         }
         let store = open_store(&settings).await?;
+        let sole = Sole::take(&settings.database.url)?;
         settings
             .make_data_dir()
             .with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
@@ -149,6 +154,7 @@ impl Daemon {
         publish_address(&settings.data_dir, http_address)?;
         store.heartbeat(&identity, environment.now()).await?;
         Ok(Self {
+            _sole: sole,
             settings,
             environment,
             identity,
@@ -259,6 +265,16 @@ impl Daemon {
                 .collect(),
         });
         tasks.spawn(reconciliation.run(stop.clone()));
+        let retention = Arc::new(Retention {
+            store: self.store.clone(),
+            redis: self.redis.clone(),
+            prefix: settings.redis.prefix.clone(),
+            mail_dir: settings.mail.transport.folder().map(Into::into),
+            environment: Arc::clone(&self.environment),
+            daemon_id: self.identity.id.clone(),
+            keep: settings.retention.clone(),
+        });
+        tasks.spawn(retention.run(stop.clone()));
         tasks.spawn(work(
             settings.clone(),
             self.redis.clone(),

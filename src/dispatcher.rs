@@ -13,7 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     environment::Environment,
     queue::{self, JobRef, Redis, Unread, stream_name},
-    store::{Store, error::StoreError, transition::NewJob},
+    store::{
+        Store,
+        error::StoreError,
+        transition::{NewJob, Transition},
+    },
     ticks::Ticks,
 };
 
@@ -51,9 +55,10 @@ impl Dispatch {
         (Self(sender), receiver)
     }
 
-    /// What is to be sent once `jobs` are committed: those that are queued.
-    pub fn references(jobs: &[NewJob]) -> Vec<(JobKind, JobRef)> {
-        let queued = jobs.iter().filter(|job| job.state == "queued");
+    /// What is to be sent once `transition` is committed: the jobs that are queued. One that was there already runs once all the same.
+    pub fn references(transition: &Transition) -> Vec<(JobKind, JobRef)> {
+        let jobs = transition.jobs.iter().chain(transition.once.iter().map(|(job, _)| job));
+        let queued = jobs.filter(|job| job.state == "queued");
         let reference = |job: &NewJob| {
             let run_no = u32::try_from(job.run_no).ok()?;
             Some((JobKind::from_name(job.kind)?, JobRef { id: job.id, run_no }))

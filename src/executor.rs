@@ -20,7 +20,7 @@ use enrolld_jobs::{
     decide::{Decided, decide, submit},
     event::{Chosen, Event, Facts},
     ports::Unavailable,
-    refusal::Refusal,
+    refusal::{Reason, Refusal},
     registration::Registration,
     rules::Rules,
     values::RegistrationId,
@@ -239,7 +239,7 @@ impl Executor {
                 }
             };
             let transition = self.0.transition(&decision, tree, cause, now);
-            let queued = Dispatch::references(&transition.jobs);
+            let queued = Dispatch::references(&transition);
             match self.0.store.commit(transition).await? {
                 Verdict::Applied => {
                     self.0.dispatch.send(queued);
@@ -269,6 +269,10 @@ impl Executor {
         now: DateTime<Utc>,
     ) -> Result<(Decided, Option<facts::Tree>), Trouble> {
         let Some(registration) = stored else {
+            if self.0.store.is_erased(id).await? {
+                let refusal = Refusal::new(Reason::NotAllowed, "erased");
+                return Ok((Decided::Refusal(refusal.with("registration", id.as_str())), None));
+            }
             return Ok((submit(id, event, now), None));
         };
         let parts = &self.0;

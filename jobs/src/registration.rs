@@ -423,6 +423,17 @@ pub enum ReviewReason {
 }
 
 impl ReviewReason {
+    /// Every reason, in the order of the contract.
+    pub const ALL: [Self; 7] = [
+        Self::NoneOfTheAbove,
+        Self::AdditionalAssessment,
+        Self::DaUnresponsive,
+        Self::NoReachableDa,
+        Self::ProvisioningOverdue,
+        Self::ProvisioningFailed,
+        Self::ProcessingFailed,
+    ];
+
     /// The name in the contract.
     pub const fn as_str(self) -> &'static str {
         match self {

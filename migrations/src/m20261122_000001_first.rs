@@ -6,8 +6,9 @@ use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 const UP: &str = include_str!("m20261122_000001_first.sql");
 
 /// The tables, in the order in which `UP` makes them.
-const TABLES: [&str; 26] = [
+const TABLES: [&str; 27] = [
     "registrations",
+    "erased",
     "timeline",
     "jobs",
     "mails",

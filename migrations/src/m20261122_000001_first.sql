@@ -18,6 +18,12 @@ CREATE INDEX registrations_account ON registrations (account_id, created_ms);
 CREATE INDEX registrations_state ON registrations (state, since_ms);
 CREATE INDEX registrations_created ON registrations (created_ms, id);
 
+-- Registrations that were erased, by the SHA-256 of their id: it is not given twice, since ids of grants derive from it.
+CREATE TABLE erased (
+    id_digest TEXT PRIMARY KEY,
+    erased_ms BIGINT NOT NULL
+);
+
 -- What happened, one row a version. `token` tells a writer who lost its connection whether its commit came through.
 CREATE TABLE timeline (
     registration_id TEXT NOT NULL,
@@ -44,6 +50,8 @@ CREATE TABLE jobs (
     attempts BIGINT NOT NULL,
     failures BIGINT NOT NULL,
     crashes BIGINT NOT NULL,
+    -- How often somebody has queued it again by hand.
+    requeues BIGINT NOT NULL DEFAULT 0,
     run_at_ms BIGINT NOT NULL,
     queued_ms BIGINT,
     started_ms BIGINT,
@@ -58,6 +66,7 @@ CREATE INDEX jobs_due ON jobs (run_at_ms) WHERE state IN ('scheduled', 'retrying
 CREATE INDEX jobs_queued ON jobs (kind, queued_ms) WHERE state = 'queued';
 CREATE INDEX jobs_running ON jobs (daemon_id) WHERE state = 'running';
 CREATE INDEX jobs_registration ON jobs (registration_id);
+CREATE INDEX jobs_finished ON jobs (finished_ms) WHERE finished_ms IS NOT NULL;
 CREATE INDEX jobs_listed ON jobs (state, created_ms);
 
 -- The record of each mail; the job of the same id sends it. Holds no token and no rendered text. Mails about an account's delegation,
@@ -173,6 +182,7 @@ CREATE TABLE failed_attempts (
     at_ms BIGINT NOT NULL
 );
 CREATE INDEX failed_attempts_account ON failed_attempts (account_id, at_ms);
+CREATE INDEX failed_attempts_old ON failed_attempts (at_ms);
 
 -- One row a tree of organizations: whoever changes who is DA in it raises the epoch.
 CREATE TABLE organization_roots (

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+pub(super) use send::redis;
+
 use super::listing::Listing;
 use crate::settings::Settings;
 

@@ -1,6 +1,6 @@
 //! `enrolld jobs`.
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
 use enrolld_jobs::job::JobKind;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     environment::{Environment as _, System},
     settings::Settings,
-    store::{entities::job, jobs::Filter},
+    store::{Store, entities::job, jobs::Filter},
 };
 
 /// The states of jobs, in the order of their lives.
@@ -51,6 +51,22 @@ pub(super) enum Command {
         /// How many, and in which form.
         #[command(flatten)]
         listing: Listing,
+    },
+    /// Have dead jobs run again, once what they died of is mended
+    #[command(
+        after_help = "Only dead jobs are queued again, with all their attempts; no job is started twice.
+A mail keeps its Message-ID, and a provisioning call its idempotency key.
+
+Example:
+  enrolld jobs requeue 6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90 --reason \"template mended\""
+    )]
+    Requeue {
+        /// The jobs' ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<Uuid>,
+        /// Why, for whoever looks at them later
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
     },
     /// Show a job: its runs, and its last error
     #[command(after_help = "Example:
@@ -89,6 +105,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
             let jobs = store.jobs(&filter).await?;
             listing.write("jobs", &jobs, as_json, |jobs| list(Screen::stdout(), jobs))
         }
+        Command::Requeue { ids, reason } => requeue(&store, &ids, &reason).await,
         Command::Show { id, shown } => {
             let unknown = || anyhow!("no job has the id {id:?}; `enrolld jobs list` shows those there are");
             let uuid = Uuid::parse_str(&id).map_err(|_| unknown())?;
@@ -99,6 +116,28 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
             }
         }
     }
+}
+
+async fn requeue(store: &Store, ids: &[Uuid], reason: &str) -> anyhow::Result<()> {
+    let mut note = "queued again by hand".to_owned();
+    if !reason.trim().is_empty() {
+        note = format!("{note}: {}", output::printable(reason.trim()));
+    }
+    let mut missing = Vec::new();
+    for id in ids {
+        if store.requeue(*id, &note, System.now()).await? {
+            output::text(&id.to_string())?;
+        } else {
+            missing.push(id.to_string());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "not queued again, since there is no dead job of this id: {}; `enrolld jobs list --state dead` shows those there are",
+        missing.join(", ")
+    )
 }
 
 fn list(screen: Screen, jobs: &[job::Model]) -> String {
@@ -161,6 +200,10 @@ fn card(screen: Screen, job: job::Model) -> String {
         (job.failures > 0).then(|| format!("{} in a row", job.failures)),
     );
     line("Crashes", (job.crashes > 0).then(|| job.crashes.to_string()));
+    line(
+        "Requeued",
+        (job.requeues > 0).then(|| format!("{} times by hand", job.requeues)),
+    );
     line("Error", job.error_class);
     line("", job.error);
     line("Note", job.note);
@@ -178,6 +221,7 @@ fn as_json(job: &job::Model) -> Value {
         "attempts": job.attempts,
         "failures": job.failures,
         "crashes": job.crashes,
+        "requeues": job.requeues,
         "created_at": rfc3339(job.created_ms),
         "run_at": rfc3339(job.run_at_ms),
         "queued_at": job.queued_ms.map(rfc3339),

@@ -1,13 +1,13 @@
 //! `enrolld mails`: the records of mails, and what each kind looks like. No token and no text of a mail is kept.
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{
     Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use enrolld_jobs::{
     effect::{Mail, MailKind, Recipient},
-    values::Locale,
+    values::{EmailAddress, Locale},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -48,6 +48,19 @@ Examples:
         /// How many, and in which form.
         #[command(flatten)]
         listing: Listing,
+    },
+    /// Have mail sent again to an address that mail came back from
+    #[command(
+        after_help = "After a hard bounce nothing more is sent to an address, and its owner cannot
+register. Do this once the address works again.
+
+Example:
+  enrolld mails unsuppress newbie@acme.example"
+    )]
+    Unsuppress {
+        /// The address
+        #[arg(value_parser = |text: &str| EmailAddress::new(text))]
+        address: EmailAddress,
     },
     /// Show the record of a mail
     #[command(
@@ -115,6 +128,14 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
             };
             let mails = database::open(settings).await?.mails(&filter).await?;
             listing.write("mails", &mails, as_json, |mails| list(Screen::stdout(), mails))
+        }
+        Command::Unsuppress { address } => {
+            if database::open(settings).await?.unsuppress(&address).await? {
+                output::remark("mail is sent to this address again");
+                Ok(())
+            } else {
+                bail!("no mail came back from this address, so nothing keeps mail from it")
+            }
         }
         Command::Show { id, shown } => {
             let store = database::open(settings).await?;

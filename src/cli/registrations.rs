@@ -1,6 +1,7 @@
 //! `enrolld registrations`.
 
 mod card;
+mod erase;
 
 use std::collections::HashMap;
 
@@ -48,6 +49,25 @@ Examples:
         #[command(flatten)]
         listing: Listing,
     },
+    /// Take a closed registration's person out of all that is kept (D24)
+    #[command(
+        after_help = "Erases what is known of the person: the registration, the texts of its timeline,
+events, jobs' errors, mail records and files, refused events, and the streams of
+results. What happened when stays, under a random pseudonym; access that is
+active stays as it is. It cannot be undone. An open registration is refused.
+Outside are mails sent, what others read from the streams, and backups.
+
+Example:
+  enrolld registrations erase reg-1"
+    )]
+    Erase {
+        /// The registration's id
+        #[arg(value_parser = |text: &str| RegistrationId::new(text))]
+        id: RegistrationId,
+        /// In which form.
+        #[command(flatten)]
+        shown: Shown,
+    },
     /// Show a registration with all that has happened to it
     #[command(after_help = "JSON is the same object that GET /v1/registrations/ID gives.
 
@@ -75,8 +95,8 @@ fn states() -> impl clap::builder::TypedValueParser<Value = StateName> {
 
 /// Carries the verb out.
 pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
-    let store = database::open(settings).await?;
     match command {
+        Command::Erase { id, shown } => erase::run(&id, shown.output, settings).await,
         Command::List {
             account,
             state,
@@ -87,6 +107,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 state,
                 limit: listing.asked(),
             };
+            let store = database::open(settings).await?;
             let found = store.registrations(&filter).await?;
             // Only JSON has the histories.
             let histories = if listing.is_json() {
@@ -103,6 +124,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
         Command::Show { id, shown } => {
             let unknown =
                 || anyhow!("no registration has the id {id:?}; `enrolld registrations list` shows those there are");
+            let store = database::open(settings).await?;
             let id = RegistrationId::new(id.as_str()).map_err(|_| unknown())?;
             let registration = store.registration(&id).await?.with_context(unknown)?;
             let timeline = store

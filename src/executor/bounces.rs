@@ -73,7 +73,7 @@ impl Executor {
             self.0
                 .write_effect(&mut transition, id, effect, &Origin::default(), self.now());
         }
-        let queued = Dispatch::references(&transition.jobs);
+        let queued = Dispatch::references(&transition);
         match self.0.store.commit(transition).await? {
             Verdict::Applied => {
                 self.0.dispatch.send(queued);

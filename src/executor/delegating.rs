@@ -33,7 +33,7 @@ impl Executor {
                 Err(refusal) => return Ok(Handled::Refused(refusal)),
             };
             let transition = self.0.delegation(request, &effects, tree, inbox, now);
-            let queued = Dispatch::references(&transition.jobs);
+            let queued = Dispatch::references(&transition);
             match self.0.store.commit(transition).await? {
                 Verdict::Applied => {
                     self.0.dispatch.send(queued);

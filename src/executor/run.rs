@@ -115,6 +115,9 @@ impl Executor {
         if kind.has_outside_effect() && !self.start(&mut row).await {
             return;
         }
+        if row.requeues > 0 {
+            self.revived(&row).await;
+        }
         for _ in 0..MAX_REPEATS {
             // Otherwise the decision that it led to has settled the job.
             let Some(ran) = self.guarded(kind, &row).await else {
@@ -276,6 +279,14 @@ impl Executor {
         }
     }
 
+    /// A job that somebody queued again is no case for the agents any more (D22), unless it dies again.
+    async fn revived(&self, row: &job::Model) {
+        if let (Some(id), Ok(job)) = (registration_of(row), uuid::Uuid::parse_str(&row.id)) {
+            let event = Event::Aside(Aside::JobRevived { job });
+            self.apply_patiently(&id, &event, &Cause::Link).await;
+        }
+    }
+
     /// Applies what a job's end means; while that cannot be done it waits. `None` if it never can: the job's row is what counts then.
     async fn apply_patiently(&self, id: &RegistrationId, event: &Event, cause: &Cause) -> Option<Applied> {
         let mut wait = FIRST_WAIT;
@@ -350,7 +361,7 @@ impl Executor {
             job: Some(write),
             ..besides
         };
-        let queued = Dispatch::references(&transition.jobs);
+        let queued = Dispatch::references(&transition);
         loop {
             match self.0.store.commit(transition.clone()).await {
                 Ok(verdict) => {

@@ -262,7 +262,8 @@ impl Parts {
                 alert: Some(alert.clone()),
                 ..Mail::new(MailKind::OpsAlert, Recipient::Ops)
             };
-            write_mail(transition, alert_mail_id(alert, now), &mail, origin, now);
+            let id = alert_mail_id(alert, now);
+            transition.once.push(mail_rows(id, &mail, origin, now));
         }
     }
 }
@@ -312,17 +313,25 @@ fn guard(tree: Tree, transition: &Transition) -> TreeGuard {
     }
 }
 
-/// A mail's record, and the job that sends it. It is not cancelled with its step: its job notes why it was not sent.
+/// A mail's record, and the job that sends it.
 pub(super) fn write_mail(transition: &mut Transition, id: Uuid, mail: &Mail, origin: &Origin, now: DateTime<Utc>) {
-    transition.jobs.push(job_now(id, job_of(mail), origin, false, now));
-    transition.mails.push(NewMail {
+    let (job, record) = mail_rows(id, mail, origin, now);
+    transition.jobs.push(job);
+    transition.mails.push(record);
+}
+
+/// The job is not cancelled with its step: it notes why the mail was not sent.
+fn mail_rows(id: Uuid, mail: &Mail, origin: &Origin, now: DateTime<Utc>) -> (NewJob, NewMail) {
+    let job = job_now(id, job_of(mail), origin, false, now);
+    let record = NewMail {
         id,
         kind: mail.kind.as_str(),
         registration_id: origin.registration_id.clone(),
         step: origin.step,
         recipient: serde_json::to_string(mail).expect("a mail has string keys only"),
         created_ms: milliseconds(now),
-    });
+    };
+    (job, record)
 }
 
 /// The job that sends a mail.

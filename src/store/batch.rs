@@ -224,6 +224,10 @@ impl Batch<'_> {
             .await?;
         self.execute(&statements.insert_mails, &self.all_of(|item| &item.mails))
             .await?;
+        let once = self.all_of(|item| &item.once);
+        let (jobs, mails): (Vec<_>, Vec<_>) = once.into_iter().map(|(job, mail)| (job, mail)).unzip();
+        self.execute(&statements.insert_jobs_once, &jobs).await?;
+        self.execute(&statements.insert_mails_once, &mails).await?;
         self.execute(&statements.write_mails, &self.good(|item| item.mail.as_ref()))
             .await?;
         self.execute(&statements.insert_links, &self.all_of(|item| &item.links))

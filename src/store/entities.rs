@@ -72,6 +72,7 @@ entity!(
         attempts: i64,
         failures: i64,
         crashes: i64,
+        requeues: i64,
         run_at_ms: i64,
         queued_ms: Option<i64>,
         started_ms: Option<i64>,

@@ -151,6 +151,28 @@ impl Store {
         Ok(Some((row.try_get("", "crashes")?, JobRef { run_no, ..job })))
     }
 
+    /// Has a dead job run again, as if it never had: with all its attempts, and `note` for whoever looks at it. Its mail waits again.
+    /// Whether it was dead; no job in another state is touched, so that none is started twice.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn requeue(&self, id: Uuid, note: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let transaction = self.begin().await?;
+        let job = "UPDATE jobs SET state = 'scheduled', attempts = 0, failures = 0, crashes = 0, requeues = requeues + 1, \
+                   run_at_ms = $2, finished_ms = NULL, note = $3 WHERE id = $1 AND state = 'dead'";
+        let values = [id.to_string().into(), milliseconds(now).into(), note.into()];
+        let done = transaction
+            .execute_raw(Statement::from_sql_and_values(self.backend(), job, values))
+            .await?;
+        let mail = "UPDATE mails SET state = 'waiting', note = NULL WHERE id = $1 AND state = 'failed'";
+        if done.rows_affected() > 0 {
+            let statement = Statement::from_sql_and_values(self.backend(), mail, [id.to_string().into()]);
+            transaction.execute_raw(statement).await?;
+        }
+        transaction.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
     /// Jobs that were running for `dead_after` on daemons which have been silent for as long: at most `limit`, made due
     /// again. Their entries may be lost with Redis, or be claimed as well; the next run number tells the two apart.
     ///

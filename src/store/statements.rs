@@ -28,7 +28,9 @@ pub(super) struct Statements {
     pub(super) cancel_jobs: String,
     pub(super) write_jobs: String,
     pub(super) insert_jobs: String,
+    pub(super) insert_jobs_once: String,
     pub(super) insert_mails: String,
+    pub(super) insert_mails_once: String,
     pub(super) write_mails: String,
     pub(super) insert_links: String,
     pub(super) insert_appointments: String,
@@ -88,6 +90,45 @@ impl Statements {
                 values.join(", ")
             )
         };
+        let insert_jobs = format!(
+            "INSERT INTO jobs (id, kind, registration_id, account_id, step, step_bound, state, run_no, attempts, \
+                 failures, crashes, run_at_ms, queued_ms, created_ms) \
+                 SELECT r.id, r.kind, r.registration_id, r.account_id, r.step, r.step_bound, r.state, r.run_no, 0, 0, 0, \
+                 r.run_at_ms, r.queued_ms, r.created_ms FROM {}",
+            rows(
+                backend,
+                &[
+                    Text("id"),
+                    Text("kind"),
+                    Text("registration_id"),
+                    Text("account_id"),
+                    Integer("step"),
+                    Boolean("step_bound"),
+                    Text("state"),
+                    Integer("run_no"),
+                    Integer("run_at_ms"),
+                    Integer("queued_ms"),
+                    Integer("created_ms"),
+                ]
+            )
+        );
+        let insert_mails = format!(
+            "INSERT INTO mails (id, kind, registration_id, step, recipient, state, created_ms) \
+                 SELECT r.id, r.kind, r.registration_id, r.step, r.recipient, 'waiting', r.created_ms FROM {}",
+            rows(
+                backend,
+                &[
+                    Text("id"),
+                    Text("kind"),
+                    Text("registration_id"),
+                    Integer("step"),
+                    Text("recipient"),
+                    Integer("created_ms"),
+                ]
+            )
+        );
+        // What may be there already, and is left as it is then.
+        let once = |sql: &str| format!("{sql} WHERE true ON CONFLICT (id) DO NOTHING");
         Self {
             backend,
             lock_registrations: lock("registrations", "t.id, t.version", Text("id")),
@@ -172,44 +213,10 @@ impl Statements {
                     ]
                 )
             ),
-            insert_jobs: format!(
-                "INSERT INTO jobs (id, kind, registration_id, account_id, step, step_bound, state, run_no, attempts, \
-                 failures, crashes, run_at_ms, queued_ms, created_ms) \
-                 SELECT r.id, r.kind, r.registration_id, r.account_id, r.step, r.step_bound, r.state, r.run_no, 0, 0, 0, \
-                 r.run_at_ms, r.queued_ms, r.created_ms FROM {} WHERE true ON CONFLICT (id) DO NOTHING",
-                rows(
-                    backend,
-                    &[
-                        Text("id"),
-                        Text("kind"),
-                        Text("registration_id"),
-                        Text("account_id"),
-                        Integer("step"),
-                        Boolean("step_bound"),
-                        Text("state"),
-                        Integer("run_no"),
-                        Integer("run_at_ms"),
-                        Integer("queued_ms"),
-                        Integer("created_ms"),
-                    ]
-                )
-            ),
-            insert_mails: format!(
-                "INSERT INTO mails (id, kind, registration_id, step, recipient, state, created_ms) \
-                 SELECT r.id, r.kind, r.registration_id, r.step, r.recipient, 'waiting', r.created_ms FROM {} \
-                 WHERE true ON CONFLICT (id) DO NOTHING",
-                rows(
-                    backend,
-                    &[
-                        Text("id"),
-                        Text("kind"),
-                        Text("registration_id"),
-                        Integer("step"),
-                        Text("recipient"),
-                        Integer("created_ms"),
-                    ]
-                )
-            ),
+            insert_jobs_once: once(&insert_jobs),
+            insert_jobs,
+            insert_mails_once: once(&insert_mails),
+            insert_mails,
             write_mails: format!(
                 "UPDATE mails SET state = r.state, address = r.address, locale = r.locale, subject = r.subject, \
                  note = r.note, sent_ms = r.sent_ms FROM {} WHERE mails.id = r.id",

@@ -23,6 +23,8 @@ pub struct Transition {
     pub jobs: Vec<NewJob>,
     /// New mail records.
     pub mails: Vec<NewMail>,
+    /// Mails, with their jobs, that may be there already: they are left as they are then.
+    pub once: Vec<(NewJob, NewMail)>,
     /// New links.
     pub links: Vec<NewLink>,
     /// New appointments.

@@ -7,7 +7,6 @@
 
 pub(crate) mod child;
 pub(crate) mod companies;
-#[expect(dead_code, reason = "the command line has tests of its own")]
 pub(crate) mod daemon;
 pub(crate) mod database;
 pub(crate) mod events;

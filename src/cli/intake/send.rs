@@ -153,7 +153,7 @@ fn told(refusal: &Refusal) -> String {
 }
 
 /// Redis, and what to add to an error when it is away.
-fn redis(settings: &Settings) -> anyhow::Result<(Redis, String)> {
+pub(in crate::cli) fn redis(settings: &Settings) -> anyhow::Result<(Redis, String)> {
     if let Some(url) = &settings.redis.url {
         return Ok((Redis::open(url.expose())?, String::new()));
     }
