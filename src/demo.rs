@@ -62,11 +62,8 @@ pub async fn run(folder: &Path, out: &mut impl Write) -> anyhow::Result<()> {
         .await
         .context("the sample directory")?;
     let mail_dir = settings.data_dir.join("mail");
-    let daemon = tokio::select! {
-        daemon = Daemon::start(settings, environment) => daemon?,
-        // What had been started ends with the start.
-        signal = signals.next() => return Err(Stopped::by(signal, &folder).into()),
-    };
+    // A signal waits for the start, which takes moments: what has started whole can be ended well.
+    let daemon = Daemon::start(settings, environment).await?;
     let people = People::new(&daemon, mail_dir.clone())?;
     let stop = CancellationToken::new();
     let mut working = tokio::spawn(daemon.run(stop.clone()));
