@@ -218,7 +218,8 @@ fn rejected(case: &Case<'_>, reason: Option<&String>) -> Decided {
     let State::Provisioning { granted, grants, .. } = &case.registration.state else {
         return Decided::Ignored;
     };
-    let mut change = case.change().resting_on_tree().detail("decision", "reject");
+    let change = case.change().resting_on_tree().detail("decision", "reject");
+    let mut change = change.because(reason);
     if granted.appointed {
         let account_id = case.registration.account_id.clone();
         change = change

@@ -132,7 +132,7 @@ fn moved_on(mut change: Change<'_>, asked: &[Asked], present: &Present) -> Decid
         .cloned();
     match next {
         Some(da) if asked.len() < change.case.rules.max_das => ask_next(change, asked, da).decided(),
-        _ => to_review(change, ReviewReason::DaUnresponsive)
+        Some(_) | None => to_review(change, ReviewReason::DaUnresponsive)
             .mail(MailKind::WithAgent, Recipient::Applicant)
             .decided(),
     }

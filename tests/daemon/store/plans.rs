@@ -73,8 +73,8 @@ async fn everything_hot(store: &Store, round: i64) {
         assert_eq!(store.unannounced(100).await.expect("the database answers"), []);
         let of_account = registrations::Filter {
             account_id: Some(AccountId::new("account-0").expect("an id")),
-            state: None,
             limit: 10,
+            ..registrations::Filter::default()
         };
         store.registrations(&of_account).await.expect("the database answers");
         let of_registration = jobs::Filter {
