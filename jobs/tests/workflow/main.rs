@@ -3,6 +3,7 @@
 //!
 //! `UPDATE_DOCS=1 cargo test -p enrolld-jobs --test workflow` writes the generated documents anew.
 
+mod access;
 mod agents_clock;
 mod becoming_da;
 mod cloud_events;
@@ -16,4 +17,5 @@ mod published;
 mod resubmission;
 mod review;
 mod road;
+mod texts;
 mod verification;
