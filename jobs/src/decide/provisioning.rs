@@ -1,4 +1,4 @@
-//! Access is brought to every target, and what happens when that takes long or fails (R38–R40, R60, D11).
+//! Access is brought to every target, and what happens when that takes long or fails (R38, R39, R40, R60, D11).
 
 use uuid::Uuid;
 
@@ -38,7 +38,8 @@ pub(super) fn begin(change: Change<'_>, granted: Granted, by: Option<AccountId>)
     })
 }
 
-/// Access is everywhere: the registration is complete, and its applicant is told (R37, R66–R69).
+/// Access is everywhere: the registration is complete, and its applicant is told: of what a DA granted (R37), or by the three mails of
+/// a new DA (R66, R67, R68, R69).
 fn active(change: Change<'_>, granted: Granted, by: Option<AccountId>) -> Change<'_> {
     let appointed = granted.appointed;
     let change = change.to(State::Active { granted });
