@@ -5,8 +5,9 @@ use uuid::Uuid;
 use super::{Case, Change, Decided, timers};
 use crate::{
     cloud_event::ReviewDecision,
-    effect::{Effect, MailKind, Recipient},
+    effect::{Alert, AlertCode, Effect, MailKind, Recipient, sync_id},
     event::Synced,
+    job::JobKind,
     refusal::{Reason, Refusal},
     registration::{Granted, PendingSync, ProvisioningCase, ReviewClock, ReviewReason, State},
     values::AccountId,
@@ -53,7 +54,7 @@ fn active(change: Change<'_>, granted: Granted, by: Option<AccountId>) -> Change
     }
 }
 
-/// A target has confirmed a grant, or refuses it for good.
+/// A target has confirmed a grant, or refuses it for good (D11).
 pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Synced) -> Decided {
     let State::Provisioning {
         granted,
@@ -74,7 +75,9 @@ pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Syn
     match outcome {
         Synced::Confirmed => pending.retain(|sync| !is_meant(sync)),
         Synced::Refused { status } => {
-            change = change.detail("status", status);
+            change = change
+                .detail("status", status)
+                .effect(Effect::Alert(refusal_alert(case, grant_id, target, status)));
             pending
                 .iter_mut()
                 .filter(|sync| is_meant(sync))
@@ -105,6 +108,21 @@ pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Syn
             change.registration.state = state;
             change.decided()
         }
+    }
+}
+
+/// The job that asked the target is dead (D22): agents have the case, and ops have what must be mended.
+fn refusal_alert(case: &Case<'_>, grant_id: Uuid, target: &str, status: u16) -> Alert {
+    Alert {
+        code: AlertCode::JobDead,
+        group: format!("{}/{target}", JobKind::ProvisioningSync.as_str()),
+        message: format!(
+            "target {target} refuses access of registration {} with {status}",
+            case.registration.id
+        ),
+        job: Some(sync_id(grant_id, target)),
+        account_id: None,
+        organization_id: None,
     }
 }
 

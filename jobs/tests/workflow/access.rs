@@ -1,12 +1,16 @@
 //! What access is given, where it holds, and who is told.
 
+use std::sync::Arc;
+
 use enrolld_jobs::{
     cloud_event::parse,
     decide::Decision,
     delegation::{Action, DelegationFacts, Request, delegate},
     directory::SiteFacts,
-    effect::{DelegationChange, Effect, MailKind},
-    registration::StateName,
+    effect::{AlertCode, DelegationChange, Effect, MailKind, sync_id},
+    event::{Event, Synced},
+    registration::{State, StateName},
+    rules::Rules,
     values::{Access, Role},
 };
 
@@ -120,6 +124,37 @@ fn d20_a_grant_holds_for_the_site_and_an_appointment_for_what_was_chosen() {
     road.does(&appoint("site"), &good(vec![]));
     let decision = road.does(&road.link_used(), &good(vec![]));
     assert_eq!(granted(&decision), both("site"));
+}
+
+#[test]
+fn d22_what_a_target_refuses_is_told_to_ops_besides_the_agents() {
+    let present = good(vec![da("boss", "root")]);
+    let mut road = Road::awaiting_da(&present);
+    road.rules = Arc::new(Rules {
+        targets: vec!["tool".to_owned()],
+        ..Rules::default()
+    });
+    road.does(&grant("boss"), &present);
+    let State::Provisioning { grants, .. } = &road.registration.state else {
+        panic!("{:?}", road.state());
+    };
+    let grant_id = grants[0];
+    let refused = Event::Synced {
+        grant_id,
+        target: "tool".to_owned(),
+        outcome: Synced::Refused { status: 422 },
+    };
+    let decision = road.does(&refused, &present);
+    assert_eq!(mails(&decision), [(MailKind::ReviewCase, "the agents".to_owned())]);
+    let alerts: Vec<_> = decision
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Alert(alert) => Some((alert.code, alert.job)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(alerts, [(AlertCode::JobDead, Some(sync_id(grant_id, "tool")))]);
 }
 
 #[test]
