@@ -111,21 +111,6 @@ pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Syn
     }
 }
 
-/// The job that asked the target is dead (D22): agents have the case, and ops have what must be mended.
-fn refusal_alert(case: &Case<'_>, grant_id: Uuid, target: &str, status: u16) -> Alert {
-    Alert {
-        code: AlertCode::JobDead,
-        group: format!("{}/{target}", JobKind::ProvisioningSync.as_str()),
-        message: format!(
-            "target {target} refuses access of registration {} with {status}",
-            case.registration.id
-        ),
-        job: Some(sync_id(grant_id, target)),
-        account_id: None,
-        organization_id: None,
-    }
-}
-
 /// The case that is open once something is refused or not: a refusal opens one at once; when what was refused is there after all,
 /// it closes by itself, unless access is overdue. Whether it is another than before.
 fn next_case(case: &Case<'_>, open: Option<ProvisioningCase>, is_refused: bool) -> (Option<ProvisioningCase>, bool) {
@@ -227,4 +212,19 @@ fn rejected(case: &Case<'_>, reason: Option<&String>) -> Decided {
         })
         .mail(MailKind::Rejected, Recipient::Applicant)
         .decided()
+}
+
+/// The job that asked the target is dead (D22): agents have the case, and ops have what must be mended.
+fn refusal_alert(case: &Case<'_>, grant_id: Uuid, target: &str, status: u16) -> Alert {
+    Alert {
+        code: AlertCode::JobDead,
+        group: format!("{}/{target}", JobKind::ProvisioningSync.as_str()),
+        message: format!(
+            "target {target} refuses access of registration {} with {status}",
+            case.registration.id
+        ),
+        job: Some(sync_id(grant_id, target)),
+        account_id: None,
+        organization_id: None,
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Said here: access may take 24 hours (R5, R38, R60), and is "being set up" meanwhile (R39); whose profile is wrong corrects it there
 //! (R23); which device to take (R26); who should not become DA (R30); who decides on a submitted request, and answers questions (R35,
-//! R36); which organization to take, and what to do if it is not listed (R42, R43, R44, R49); where to look for the verification mail
+//! R36); what the organizations of the list mean (R42, R49); where to look for the verification mail
 //! (R53); that one is DA now (R57) and what that means (R59); that an agent looks (R63), with news within 24 hours (R64).
 
 use crate::{
@@ -47,7 +47,7 @@ fn english(state: &State) -> (&'static str, &'static str) {
         ),
         State::AwaitingOrganization => (
             "Select your organization",
-            "Your company has no Delegated Administrator yet, so you can become it. Select the organization that best represents your scope of authority: the first has full authority, the last the least. Take the first for the whole company, or the entry of your site. Is yours not listed? Go back and try another contract and serial number, or choose none of the above, and an agent will help. If someone else manages access for your company, withdraw, and have that person register.",
+            "Your company has no Delegated Administrator yet, so you can become it. Select the organization that best represents your scope of authority: the first has full authority, the last the least. If someone else manages access for your company, withdraw, and have that person register.",
         ),
         State::AwaitingEmail { .. } => (
             "Verify your e-mail address",
@@ -116,7 +116,7 @@ fn dutch(state: &State) -> (&'static str, &'static str) {
         ),
         State::AwaitingOrganization => (
             "Kies uw organisatie",
-            "Uw bedrijf heeft nog geen Delegated Administrator (de persoon die de gebruikers van een bedrijf beheert); u kunt het worden. Kies de organisatie die uw bevoegdheid het best weergeeft: de eerste heeft volledige bevoegdheid, de laatste de minste. Neem de eerste voor het hele bedrijf, of die van uw locatie. Staat de uwe er niet bij? Ga terug en probeer een ander contract en serienummer, of kies geen van deze; dan helpt een medewerker u. Beheert iemand anders de toegang voor uw bedrijf, trek dan terug en laat die persoon zich registreren.",
+            "Uw bedrijf heeft nog geen Delegated Administrator (de persoon die de gebruikers van een bedrijf beheert); u kunt het worden. Kies de organisatie die uw bevoegdheid het best weergeeft: de eerste heeft volledige bevoegdheid, de laatste de minste. Beheert iemand anders de toegang voor uw bedrijf, trek dan terug en laat die persoon zich registreren.",
         ),
         State::AwaitingEmail { .. } => (
             "Bevestig uw e-mailadres",

@@ -17,5 +17,5 @@ mod published;
 mod resubmission;
 mod review;
 mod road;
-mod texts;
+mod told;
 mod verification;

@@ -1,4 +1,4 @@
-//! What the applicant reads: titles, messages and lists of the view, in English and Dutch (D17).
+//! What the rules ask the applicant to be told: titles, messages and lists of the view, in English and Dutch (D17).
 
 use std::sync::Arc;
 
@@ -130,23 +130,6 @@ fn r35_r36_once_submitted_the_da_is_named_as_the_one_to_ask() {
         &[
             "boss of ACME beslist over uw aanvraag.",
             "Met vragen kunt u bij deze persoon terecht.",
-        ],
-    );
-}
-
-#[test]
-fn r42_r43_r44_which_organization_to_take_and_what_if_it_is_not_listed() {
-    says(
-        &Road::routed(&good(vec![])),
-        &[
-            "Take the first for the whole company, or the entry of your site.",
-            "Go back and try another contract and serial number",
-            "choose none of the above",
-        ],
-        &[
-            "Neem de eerste voor het hele bedrijf, of die van uw locatie.",
-            "Ga terug en probeer een ander contract en serienummer",
-            "kies geen van deze",
         ],
     );
 }
