@@ -143,8 +143,8 @@ pub(super) fn overtaken<'a>(
     Ok(Box::new(decided))
 }
 
-/// The applicant becomes DA of `organization`, and with it Customer Administrator there (R2, R56, R59, D20), and gets
-/// the three mails (R66–R69) once it is active.
+/// The applicant becomes DA of `organization`, the whole company or a site (R42), and with it Customer Administrator there (R2, R56,
+/// R59, D20), and gets the three mails (R66) once it is active.
 fn appoint(change: Change<'_>, organization: OrganizationId) -> Decided {
     let account_id = change.registration.account_id.clone();
     let grant = |access| Effect::Grant {

@@ -1,4 +1,4 @@
-//! Access is brought to every target, and what happens when that takes long or fails (R38–R40, R60, D11).
+//! Access is brought to every target, and what happens when that takes long or fails (R38, R39, R40, R60, D11).
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -6,8 +6,9 @@ use uuid::Uuid;
 use super::{Case, Change, Decided, timers};
 use crate::{
     cloud_event::ReviewDecision,
-    effect::{Effect, MailKind, Recipient, sync_id},
+    effect::{Alert, AlertCode, Effect, MailKind, Recipient, sync_id},
     event::Synced,
+    job::JobKind,
     manual_review,
     refusal::{Reason, Refusal},
     registration::{Granted, PendingSync, ProvisioningCase, Registration, ReviewClock, ReviewReason, State},
@@ -41,7 +42,8 @@ pub(super) fn begin(change: Change<'_>, granted: Granted, by: Option<AccountId>)
     })
 }
 
-/// Access is everywhere: the registration is complete, and its applicant is told (R37, R66–R69).
+/// Access is everywhere: the registration is complete, and its applicant is told: of what a DA granted (R37), or by the three mails of
+/// a new DA (R66, R67, R68, R69).
 fn active(change: Change<'_>, granted: Granted, by: Option<AccountId>) -> Change<'_> {
     let appointed = granted.appointed;
     let change = change.to(State::Active { granted });
@@ -55,7 +57,7 @@ fn active(change: Change<'_>, granted: Granted, by: Option<AccountId>) -> Change
     }
 }
 
-/// A target has confirmed a grant, or refuses it for good.
+/// A target has confirmed a grant, or refuses it for good (D11).
 pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Synced) -> Decided {
     let State::Provisioning {
         granted,
@@ -81,7 +83,9 @@ pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Syn
             change.registration.dead_jobs.retain(|dead| *dead != job);
         }
         Synced::Refused { status } => {
-            change = change.detail("status", status);
+            change = change
+                .detail("status", status)
+                .effect(Effect::Alert(refusal_alert(case, grant_id, target, status)));
             pending
                 .iter_mut()
                 .filter(|sync| is_meant(sync))
@@ -238,4 +242,19 @@ fn rejected(case: &Case<'_>, reason: Option<&String>) -> Decided {
         })
         .mail(MailKind::Rejected, Recipient::Applicant)
         .decided()
+}
+
+/// The job that asked the target is dead (D22): agents have the case, and ops have what must be mended.
+fn refusal_alert(case: &Case<'_>, grant_id: Uuid, target: &str, status: u16) -> Alert {
+    Alert {
+        code: AlertCode::JobDead,
+        group: format!("{}/{target}", JobKind::ProvisioningSync.as_str()),
+        message: format!(
+            "target {target} refuses access of registration {} with {status}",
+            case.registration.id
+        ),
+        job: Some(sync_id(grant_id, target)),
+        account_id: None,
+        organization_id: None,
+    }
 }

@@ -3,6 +3,7 @@
 //!
 //! `UPDATE_DOCS=1 cargo test -p enrolld-jobs --test workflow` writes the generated documents anew.
 
+mod access;
 mod agents_clock;
 mod becoming_da;
 mod bounces;
@@ -21,5 +22,6 @@ mod published;
 mod resubmission;
 mod review;
 mod road;
+mod told;
 mod verification;
 mod view_texts;
