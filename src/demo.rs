@@ -35,6 +35,9 @@ const DIRECTORY: &str = include_str!("../config/demo/directory.json");
 /// Marks a folder as the demo's own, to be emptied at the next start.
 const MARKER: &str = ".enrolld-demo";
 
+/// Where the demo's agents get their cases.
+const AGENTS: &str = "agents@vendor.example";
+
 /// How long any single step may take before the demo gives up and says at which.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,11 +50,14 @@ pub async fn run(folder: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let folder = prepare(folder).await?;
     let settings = settings(&folder)?;
-    let config = folder.join("enrolld.toml");
     writeln!(
         out,
         "A daemon on SQLite, a private Redis and mail files, in {}",
         folder.display()
+    )?;
+    writeln!(
+        out,
+        "DA stands for Delegated Administrator: who manages the users of a company."
     )?;
     settings.make_data_dir()?;
     let store = Store::open(&settings.database.url.connect_url(), 2).await?;
@@ -87,7 +93,7 @@ pub async fn run(folder: &Path, out: &mut impl Write) -> anyhow::Result<()> {
         store.close().await;
         return Err(error);
     }
-    let written = report::write(out, &store, &mail_dir, &config).await;
+    let written = report::write(out, &store, &mail_dir, &folder).await;
     store.close().await;
     written
 }
@@ -160,7 +166,7 @@ fn settings(folder: &Path) -> anyhow::Result<Settings> {
     http.insert("public_url".to_owned(), format!("http://127.0.0.1:{port}").into());
     table.insert("http".to_owned(), http.into());
     let mut review = toml::Table::new();
-    review.insert("mailbox".to_owned(), "agents@vendor.example".into());
+    review.insert("mailbox".to_owned(), AGENTS.into());
     table.insert("review".to_owned(), review.into());
     let text = toml::to_string(&table)?;
     let file = folder.join("enrolld.toml");

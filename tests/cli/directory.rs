@@ -55,6 +55,22 @@ fn what_is_wrong_with_a_file_is_told() {
 }
 
 #[test]
+fn a_status_that_means_nothing_is_warned_of() {
+    let enrolld = Enrolld::migrated("");
+    let file = DIRECTORY.replacen("\"status\": \"active\"", "\"status\": \"Active\"", 1);
+    assert_ne!(file, DIRECTORY);
+    enrolld.write("directory.json", file);
+    let ended = enrolld.run(&["directory", "import", "directory.json"]);
+    assert!(
+        ended.stderr.contains("have a status that is none of active, inactive"),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains("status=\"Active\""), "{}", ended.stderr);
+    ended.succeeds();
+}
+
+#[test]
 fn an_export_that_fails_leaves_what_was_there() {
     let enrolld = Enrolld::migrated("");
     let said = enrolld

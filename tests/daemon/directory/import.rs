@@ -34,10 +34,10 @@ async fn the_demo_is_imported_and_comes_out_the_same(database: Database) {
     let summary = fixture.import(DEMO, 0).await;
     assert_eq!(
         summary.to_string(),
-        "organizations: 6 added, 0 replaced, 0 unchanged\n\
-         accounts: 8 added, 0 replaced, 0 unchanged\n\
-         contracts: 3 added, 0 replaced, 0 unchanged\n\
-         devices: 3 added, 0 replaced, 0 unchanged\n\
+        "organizations: 7 added, 0 replaced, 0 unchanged\n\
+         accounts: 9 added, 0 replaced, 0 unchanged\n\
+         contracts: 4 added, 0 replaced, 0 unchanged\n\
+         devices: 4 added, 0 replaced, 0 unchanged\n\
          administrators: 2 added, 0 replaced, 0 unchanged"
     );
     let first = fixture.export().await;
@@ -119,7 +119,7 @@ async fn a_record_replaces_the_stored_one_whole(database: Database) {
         &json!({"ends_on": null, "flagged": false}),
     );
     assert_eq!(record("contracts", "number", "93988396"), expected);
-    assert_eq!(exported["devices"].as_array().unwrap().len(), 3);
+    assert_eq!(exported["devices"].as_array().unwrap().len(), 4);
     assert_eq!(
         record("devices", "serial_number", "FDO2107A0LL")["contract_number"],
         "93988396"
