@@ -4,7 +4,10 @@
 mod support;
 
 mod becoming_da;
+mod bounces;
 mod da_response;
+mod dead_jobs;
+mod delegation;
 mod directory;
 mod harness;
 mod http;
@@ -12,10 +15,13 @@ mod idle;
 mod intake_faults;
 mod joining;
 mod life;
+mod one_open_request;
 mod ordering;
+mod provisioning;
 mod refused;
 mod review;
 mod steps;
 mod store;
+mod terms;
 mod unregistered;
 mod wrong_data;
