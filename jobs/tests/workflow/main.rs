@@ -11,6 +11,7 @@ mod da_silence;
 mod email_verification;
 mod idle_applicants;
 mod joining;
+mod one_request;
 mod properties;
 mod published;
 mod resubmission;
