@@ -4,9 +4,12 @@ mod overdue;
 mod reconciled;
 mod stopped;
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::steps::{JOINER, NEWBIE, confirm, first, press, select, stable, timers};
+use crate::support::child::PATIENCE;
 use crate::support::companies::{companies, submitted_at};
 use crate::support::daemon::{Builder, TestDaemon};
 use crate::support::database::Database;
@@ -38,6 +41,19 @@ pub(super) async fn sync_jobs(daemon: &TestDaemon) -> Vec<Value> {
              JOIN grants g ON g.id = s.grant_id ORDER BY g.account_id, g.access, s.target",
         )
         .await
+}
+
+/// Waits until a table has so many rows that hold a condition (`syncs WHERE …`).
+pub(super) async fn wait_count(daemon: &TestDaemon, rows: &str, count: usize) {
+    let start = Instant::now();
+    while daemon.count(rows).await != count {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "there are never {count} {rows}: {:#?}",
+            sync_jobs(daemon).await
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn r39_a_da_grants_and_the_applicant_is_told_once_the_target_has_it(database: Database) {

@@ -28,6 +28,8 @@ pub(crate) enum Manner {
     Flood(usize),
     /// Well, but only after [`Target::let_go`].
     Hold,
+    /// This status and nothing done, but only then.
+    HoldThen(u16),
 }
 
 /// A request as it came in.
@@ -111,7 +113,7 @@ impl Target {
     /// How all others about an account's grants are.
     pub(crate) fn always(&self, account: &str, manner: Manner) {
         let mut state = self.state();
-        state.holding |= matches!(manner, Manner::Hold);
+        state.holding |= matches!(manner, Manner::Hold | Manner::HoldThen(_));
         state.always.insert(account.to_owned(), manner);
     }
 
@@ -268,6 +270,10 @@ fn serve(mut stream: TcpStream, inside: &Inside) -> std::io::Result<()> {
             Manner::Hold => {
                 inside.wait_until_let_go();
                 (inside.carry_out(&heard), String::new(), 0)
+            }
+            Manner::HoldThen(status) => {
+                inside.wait_until_let_go();
+                (status, String::new(), 0)
             }
             Manner::Reset => {
                 rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;

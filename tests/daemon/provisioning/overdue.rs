@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{AGENTS, builder, sync_jobs};
+use super::{AGENTS, builder, wait_count};
+use crate::delegation::role_event;
 use crate::steps::{JOINER, NEWBIE, NOOR, confirm, first, press, select, stable, timers, wait_rejected};
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
 use crate::support::events;
 use crate::support::target::{Manner, Target};
+use crate::terms::wait_alerts;
 
 crate::support::for_each_database!(
     r40_what_is_overdue_is_a_case_that_closes_by_itself,
@@ -110,28 +112,12 @@ async fn d11_rejecting_what_is_overdue_takes_back_what_was_granted(database: Dat
 
     // Of `other` it is known; `silent` says that it is at it until it is done.
     silent.always("newbie", Manner::Well);
-    wait_phase(&daemon, "absent").await;
+    wait_count(&daemon, "syncs WHERE phase = 'absent'", 4).await;
     // Nobody is DA there any more, and whoever was may try again (D4).
     select(&daemon, "reg-2", NOOR, "acme").await;
     daemon.send(&NEWBIE.submitted("reg-3")).await;
     daemon.wait_state("reg-3", "awaiting_organization").await;
     assert!(!daemon.kinds_about("reg-1").contains(&"welcome".to_owned()));
-}
-
-/// Waits until every sync is in this phase, and its job has succeeded.
-async fn wait_phase(daemon: &TestDaemon, phase: &str) {
-    let start = std::time::Instant::now();
-    loop {
-        let jobs = sync_jobs(daemon).await;
-        if jobs
-            .iter()
-            .all(|job| job["phase"] == phase && job["state"] == "succeeded")
-        {
-            return;
-        }
-        assert!(start.elapsed() < crate::support::child::PATIENCE, "{jobs:#?}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
 }
 
 async fn d11_a_final_refusal_is_a_case_at_once(database: Database) {
@@ -150,11 +136,7 @@ async fn d11_a_final_refusal_is_a_case_at_once(database: Database) {
         .wait_roles("newbie", &["customer_administrator", "delegated_administrator"])
         .await;
     let dead = "jobs WHERE state = 'dead' AND kind = 'provisioning_sync' AND error_class = 'target_refused'";
-    let start = std::time::Instant::now();
-    while daemon.count(dead).await < 2 {
-        assert!(start.elapsed() < crate::support::child::PATIENCE, "both are refused");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    wait_count(&daemon, dead, 2).await;
     assert_eq!(
         daemon.kinds_about("reg-1"),
         ["review_case", "verification"],
@@ -163,14 +145,28 @@ async fn d11_a_final_refusal_is_a_case_at_once(database: Database) {
     daemon.send(&events::asked("reg-1", "Who?")).await;
     assert_eq!(wait_rejected(&daemon, 1).await[0].code(), "only_reject");
 
+    // What belongs to no registration is for ops.
+    strict.script("joiner", [Manner::Status(422)]);
+    daemon.send(&role_event("role_assigned", "joiner", "boss")).await;
+    let alert = &wait_alerts(&daemon, 1).await[0];
+    assert_eq!(
+        (&alert["subject"], &alert["data"]["code"]),
+        (&json!("enrolld"), &json!("job_dead"))
+    );
+
     daemon.send(&events::rejected("reg-1", "It cannot be.")).await;
     daemon.wait_state("reg-1", "rejected").await;
     // What was refused may have arrived all the same.
     strict.wait_heard("DELETE", "newbie", 2).await;
     other.wait_roles("newbie", &[]).await;
-    wait_phase(&daemon, "absent").await;
+    wait_count(&daemon, "syncs WHERE phase = 'absent'", 4).await;
     let view = daemon
         .wait_view("reg-1", "nobody's case", |view| view["review_reason"] == Value::Null)
         .await;
     assert_eq!(view["state"], "rejected");
+    assert_eq!(
+        other.roles("joiner"),
+        ["api_developer"],
+        "who refuses does not keep others from having it"
+    );
 }
