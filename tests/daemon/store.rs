@@ -8,6 +8,8 @@ mod jobs;
 mod outages;
 mod plans;
 mod recovery;
+mod several;
+mod syncs;
 mod transitions;
 mod upkeep;
 

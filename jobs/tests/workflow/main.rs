@@ -16,6 +16,7 @@ mod email_verification;
 mod idle_applicants;
 mod joining;
 mod one_open_request;
+mod one_request;
 mod properties;
 mod provisioning;
 mod published;
