@@ -1,6 +1,7 @@
 //! The composition root, and the life of the daemon: start, ready, drain, end.
 
 mod open;
+mod sole;
 mod work;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     open::{host_name, link_keys, listen, open_redis, open_store, publish_address, rules},
+    sole::Sole,
     work::work,
 };
 use crate::{
@@ -34,6 +36,7 @@ use crate::{
     recheck::Recheck,
     reconciliation::Reconciliation,
     recovery::{Recovery, stuck_after},
+    retention::Retention,
     settings::Settings,
     store::{Store, daemons::Daemon as Identity},
 };
@@ -70,6 +73,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 /// A daemon that has started: it listens, and is about to work.
 #[derive(Debug)]
 pub struct Daemon {
+    _sole: Sole,
     settings: Settings,
     environment: Arc<dyn Environment>,
     identity: Identity,
@@ -94,18 +98,28 @@ impl Daemon {
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        std::fs::create_dir_all(&settings.data_dir)
-            .with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
         let store = open_store(&settings).await?;
+        let sole = Sole::take(&settings.database.url)?;
+        settings
+            .make_data_dir()
+            .with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
         let missing = store
             .missing_migrations()
             .await
             .context("the database cannot be asked for its migrations")?;
-        if missing > 0 {
-            bail!("the database lacks {missing} migration(s); run `enrolld migrate` first");
+        match missing {
+            0 => {}
+            1 => bail!("the database lacks 1 migration; run `enrolld migrate` first"),
+            _ => bail!("the database lacks {missing} migrations; run `enrolld migrate` first"),
         }
         let link_keys = link_keys(&settings, &store, &*environment).await?;
-        let (redis, private_redis) = open_redis(&settings).await?;
+        // Before anything is started that would have to be ended again.
+        let http = listen("http.bind", settings.http.bind).await?;
+        let public_http = match settings.http.public_bind {
+            Some(address) => Some(listen("http.public_bind", address).await?),
+            None => None,
+        };
+        let http_address = http.local_addr()?;
         let identity = Identity {
             id: environment.random_id().to_string(),
             host: host_name(),
@@ -136,15 +150,11 @@ impl Daemon {
             workers: settings.workers.clone(),
             store: store.clone(),
         });
-        let http = listen("http.bind", settings.http.bind).await?;
-        let public_http = match settings.http.public_bind {
-            Some(address) => Some(listen("http.public_bind", address).await?),
-            None => None,
-        };
-        let http_address = http.local_addr()?;
+        let (redis, private_redis) = open_redis(&settings).await?;
         publish_address(&settings.data_dir, http_address)?;
         store.heartbeat(&identity, environment.now()).await?;
         Ok(Self {
+            _sole: sole,
             settings,
             environment,
             identity,
@@ -255,6 +265,16 @@ impl Daemon {
                 .collect(),
         });
         tasks.spawn(reconciliation.run(stop.clone()));
+        let retention = Arc::new(Retention {
+            store: self.store.clone(),
+            redis: self.redis.clone(),
+            prefix: settings.redis.prefix.clone(),
+            mail_dir: settings.mail.transport.folder().map(Into::into),
+            environment: Arc::clone(&self.environment),
+            daemon_id: self.identity.id.clone(),
+            keep: settings.retention.clone(),
+        });
+        tasks.spawn(retention.run(stop.clone()));
         tasks.spawn(work(
             settings.clone(),
             self.redis.clone(),
@@ -332,6 +352,7 @@ impl Daemon {
         if let Some(private) = self.private_redis {
             private.stop().await;
         }
+        self.store.close().await;
         let _ = std::fs::remove_file(self.settings.data_dir.join(HTTP_ADDRESS));
     }
 }

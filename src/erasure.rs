@@ -106,8 +106,8 @@ async fn closed(store: &Store, id: &RegistrationId) -> Result<Registration, Eras
     Ok(registration)
 }
 
-/// Files are named `TIME-ID.eml`.
-fn remove_files(dir: &Path, mails: &[Uuid]) -> Result<usize, ErasureError> {
+/// Removes the files of these mails, and tells how many there were. They are named `TIME-ID.eml`.
+pub(crate) fn remove_files(dir: &Path, mails: &[Uuid]) -> Result<usize, ErasureError> {
     let listed = match std::fs::read_dir(dir) {
         Ok(listed) => listed,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),

@@ -20,6 +20,7 @@ pub mod queue;
 pub mod recheck;
 pub mod reconciliation;
 pub mod recovery;
+pub mod retention;
 pub mod settings;
 pub mod store;
 pub mod ticks;

@@ -2,10 +2,11 @@
 //! reason of refusal out.
 
 mod bounded;
+mod located;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
@@ -81,7 +82,7 @@ macro_rules! upstream_events {
                 }
             }
 
-            fn read(kind: &str, data: Value) -> Result<Self, Refusal> {
+            fn read(kind: &str, data: &Value) -> Result<Self, Refusal> {
                 match kind {
                     $($name => read_data::<$data>(data).map(Self::$variant),)*
                     unknown => Err(Refusal::new(Reason::UnknownType, "unknown_type")
@@ -137,13 +138,26 @@ upstream_events! {
 }
 
 /// Data of `registration.submitted`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Submitted {
     /// The applicant's account.
     pub account_id: AccountId,
     /// The numbers entered.
     #[serde(flatten)]
     pub numbers: Numbers,
+}
+
+impl<'de> Deserialize<'de> for Submitted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Applicant {
+            account_id: AccountId,
+        }
+        let data = Value::deserialize(deserializer)?;
+        let Applicant { account_id } = located::part(&data)?;
+        let numbers = located::part(&data)?;
+        Ok(Self { account_id, numbers })
+    }
 }
 
 /// Data of `registration.resubmitted`: the numbers entered. An absent one is a field error for the applicant (R20).
@@ -191,7 +205,7 @@ impl std::fmt::Debug for EmailVerified {
 }
 
 /// Data of `registration.da_decided`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct DaDecided {
     /// The DA.
     pub da_account_id: AccountId,
@@ -199,13 +213,49 @@ pub struct DaDecided {
     #[serde(flatten)]
     pub decision: DaDecision,
     /// Why; shown to the applicant.
-    #[serde(default, deserialize_with = "bounded::optional_text::<_, 2000>")]
+    #[serde(default)]
     #[schemars(length(max = 2000))]
     pub reason: Option<String>,
 }
 
+impl<'de> Deserialize<'de> for DaDecided {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Decided {
+            da_account_id: AccountId,
+            decision: Decision,
+            #[serde(default, deserialize_with = "bounded::optional_text::<_, 2000>")]
+            reason: Option<String>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Decision {
+            Grant,
+            Deny,
+        }
+        #[derive(Deserialize)]
+        struct Grant {
+            role: Role,
+        }
+        let data = Value::deserialize(deserializer)?;
+        let decided: Decided = located::part(&data)?;
+        let decision = match decided.decision {
+            Decision::Grant => {
+                let Grant { role } = located::part(&data)?;
+                DaDecision::Grant { role }
+            }
+            Decision::Deny => DaDecision::Deny,
+        };
+        Ok(Self {
+            da_account_id: decided.da_account_id,
+            decision,
+            reason: decided.reason,
+        })
+    }
+}
+
 /// A DA's decision (R31).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "decision", rename_all = "snake_case")]
 pub enum DaDecision {
     /// Access in a role (R37).
@@ -218,23 +268,73 @@ pub enum DaDecision {
 }
 
 /// Data of `registration.review_decided`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ReviewDecided {
     /// Who decided, in the agents' own naming.
-    #[serde(deserialize_with = "bounded::text::<_, 1, 128>")]
     #[schemars(length(min = 1, max = 128))]
     pub agent: String,
     /// What they decided.
     #[serde(flatten)]
     pub decision: ReviewDecision,
     /// Why.
-    #[serde(default, deserialize_with = "bounded::optional_text::<_, 2000>")]
+    #[serde(default)]
     #[schemars(length(max = 2000))]
     pub reason: Option<String>,
 }
 
+impl<'de> Deserialize<'de> for ReviewDecided {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Decided {
+            #[serde(deserialize_with = "bounded::text::<_, 1, 128>")]
+            agent: String,
+            decision: Decision,
+            #[serde(default, deserialize_with = "bounded::optional_text::<_, 2000>")]
+            reason: Option<String>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Decision {
+            Appoint,
+            Route,
+            Reject,
+            Ask,
+        }
+        #[derive(Deserialize)]
+        struct Chosen {
+            organization_id: OrganizationId,
+        }
+        #[derive(Deserialize)]
+        struct Ask {
+            #[serde(deserialize_with = "bounded::text::<_, 1, 2000>")]
+            question: String,
+        }
+        let data = Value::deserialize(deserializer)?;
+        let decided: Decided = located::part(&data)?;
+        let chosen = || located::part(&data).map(|Chosen { organization_id }| organization_id);
+        let decision = match decided.decision {
+            Decision::Appoint => ReviewDecision::Appoint {
+                organization_id: chosen()?,
+            },
+            Decision::Route => ReviewDecision::Route {
+                organization_id: chosen()?,
+            },
+            Decision::Reject => ReviewDecision::Reject,
+            Decision::Ask => {
+                let Ask { question } = located::part(&data)?;
+                ReviewDecision::Ask { question }
+            }
+        };
+        Ok(Self {
+            agent: decided.agent,
+            decision,
+            reason: decided.reason,
+        })
+    }
+}
+
 /// An agent's decision (D10).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "decision", rename_all = "snake_case")]
 pub enum ReviewDecision {
     /// The applicant becomes DA of an organization.
@@ -252,7 +352,6 @@ pub enum ReviewDecision {
     /// The applicant is asked for more information (R45).
     Ask {
         /// What is asked.
-        #[serde(deserialize_with = "bounded::text::<_, 1, 2000>")]
         #[schemars(length(min = 1, max = 2000))]
         question: String,
     },
@@ -350,7 +449,7 @@ pub fn parse(bytes: &[u8]) -> Result<CloudEvent, Refusal> {
     if !value.is_object() {
         return Err(malformed("not_a_cloud_event", "the event is not a JSON object"));
     }
-    let envelope: Envelope = serde_json::from_value(value)
+    let envelope: Envelope = located::read(&value)
         .map_err(|error| malformed("not_a_cloud_event", &format!("the event is not a CloudEvent: {error}")))?;
     if envelope.specversion != "1.0" {
         let message = format!(
@@ -365,7 +464,7 @@ pub fn parse(bytes: &[u8]) -> Result<CloudEvent, Refusal> {
         return Err(malformed("subject", "subject must have 1 to 998 characters"));
     }
     let data = envelope.data.unwrap_or(Value::Object(serde_json::Map::new()));
-    let data = UpstreamEvent::read(&envelope.kind, data)?;
+    let data = UpstreamEvent::read(&envelope.kind, &data)?;
     if data.type_name().starts_with("registration.") {
         RegistrationId::new(envelope.subject.as_str()).map_err(|error| invalid_data(&format!("subject: {error}")))?;
     }
@@ -391,11 +490,11 @@ fn check_key(name: &str, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn read_data<T: DeserializeOwned>(data: Value) -> Result<T, Refusal> {
+fn read_data<T: DeserializeOwned>(data: &Value) -> Result<T, Refusal> {
     if !data.is_object() {
         return Err(invalid_data("data: must be an object"));
     }
-    serde_json::from_value(data).map_err(|error| invalid_data(&format!("data: {error}")))
+    located::read(data).map_err(|error| invalid_data(&error.within("data")))
 }
 
 fn malformed(code: &str, message: &str) -> Refusal {

@@ -66,6 +66,7 @@ CREATE INDEX jobs_due ON jobs (run_at_ms) WHERE state IN ('scheduled', 'retrying
 CREATE INDEX jobs_queued ON jobs (kind, queued_ms) WHERE state = 'queued';
 CREATE INDEX jobs_running ON jobs (daemon_id) WHERE state = 'running';
 CREATE INDEX jobs_registration ON jobs (registration_id);
+CREATE INDEX jobs_finished ON jobs (finished_ms) WHERE finished_ms IS NOT NULL;
 CREATE INDEX jobs_listed ON jobs (state, created_ms);
 
 -- The record of each mail; the job of the same id sends it. Holds no token and no rendered text. Mails about an account's delegation,
@@ -181,6 +182,7 @@ CREATE TABLE failed_attempts (
     at_ms BIGINT NOT NULL
 );
 CREATE INDEX failed_attempts_account ON failed_attempts (account_id, at_ms);
+CREATE INDEX failed_attempts_old ON failed_attempts (at_ms);
 
 -- One row a tree of organizations: whoever changes who is DA in it raises the epoch.
 CREATE TABLE organization_roots (

@@ -52,8 +52,9 @@ Examples:
     /// Have mail sent again to an address that mail came back from
     #[command(
         after_help = "After a hard bounce nothing more is sent to an address, and its owner cannot
-register. Once the address works again:
+register. Do this once the address works again.
 
+Example:
   enrolld mails unsuppress newbie@acme.example"
     )]
     Unsuppress {

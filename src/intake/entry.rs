@@ -9,9 +9,9 @@ use redis::Value;
 use super::redaction;
 use crate::store::inbox::{NewEvent, NewRefused};
 
-/// Most bytes of a refused event that are kept. It is far above what can be accepted, and keeps a flood of giants out of the
-/// database; the detail says so where something was cut.
-const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes that are kept of what was refused unread (contract, section 1): nothing larger could have been taken, and a flood of
+/// giants stays out of the database and of Redis. The detail says so where something was cut.
+const MAX_KEPT_BYTES: usize = MAX_EVENT_BYTES;
 
 /// An entry as it was read.
 #[derive(Debug)]
@@ -92,20 +92,23 @@ pub(super) fn poison(event: &NewEvent, message: &str) -> NewRefused {
     refused(&event.entry, event.body.clone().into_bytes(), Some(event), &refusal)
 }
 
-/// A refused event, to be kept and announced.
+/// A refused event, to be kept and announced. An `event` that was read is never cut.
 pub(super) fn refused(entry: &str, mut bytes: Vec<u8>, event: Option<&NewEvent>, refusal: &Refusal) -> NewRefused {
     let mut detail = refusal.detail.clone();
-    if bytes.len() > MAX_KEPT_BYTES {
-        detail.insert("cut_from_bytes".to_owned(), bytes.len().into());
+    if event.is_none() && bytes.len() > MAX_KEPT_BYTES {
+        detail.entry("bytes").or_insert_with(|| bytes.len().into());
+        detail.insert("kept_bytes".to_owned(), MAX_KEPT_BYTES.into());
         bytes.truncate(MAX_KEPT_BYTES);
     }
+    // Messages quote what was sent.
+    let detail = redaction::scan(serde_json::Value::Object(detail).to_string().as_bytes());
     NewRefused {
         entry: entry.to_owned(),
         kind: event.map(|event| event.kind.clone()),
         subject: event.map(|event| event.subject.clone()),
         event: bytes,
         reason: refusal.reason.as_str(),
-        detail: serde_json::Value::Object(detail).to_string(),
+        detail: String::from_utf8_lossy(&detail).into_owned(),
     }
 }
 
@@ -159,6 +162,3 @@ fn bytes(value: &Value) -> Option<&[u8]> {
         _ => None,
     }
 }
-
-// An accepted event is never cut.
-const _: () = assert!(MAX_EVENT_BYTES < MAX_KEPT_BYTES);

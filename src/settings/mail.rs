@@ -37,6 +37,16 @@ pub enum MailTransport {
     },
 }
 
+impl MailTransport {
+    /// The folder of mails, where they become files.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::File { dir } => Some(dir),
+            Self::Smtp { .. } => None,
+        }
+    }
+}
+
 impl MailSettings {
     pub(super) fn read(reader: &mut Reader, data_dir: &Path) -> Self {
         let is_smtp = reader.text("mail.transport", "write \"file\" or \"smtp\"", |text| match text {

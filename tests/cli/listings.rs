@@ -17,6 +17,7 @@ fn empty_listings_say_so() {
     let enrolld = Enrolld::migrated("");
     for (arguments, remark) in [
         (["registrations", "list"], "no registrations\n"),
+        (["review", "list"], "no cases\n"),
         (["jobs", "list"], "no jobs\n"),
         (["mails", "list"], "no mails\n"),
         (["intake", "rejected"], "no refused events\n"),
@@ -158,4 +159,20 @@ fn what_is_not_there_is_named() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn what_cannot_be_done_is_told() {
+    let enrolld = Enrolld::migrated("");
+    seed(&enrolld);
+    let said = enrolld.run(&["mails", "unsuppress", "newbie@acme.example"]).fails();
+    assert!(said.contains("no mail came back from this address"), "{said}");
+    // Job 1 has succeeded.
+    let said = enrolld.run(&["jobs", "requeue", &id(1)]).fails();
+    assert!(
+        said.contains(&id(1)) && said.contains("jobs list --state dead"),
+        "{said}"
+    );
+    let said = enrolld.run(&["registrations", "erase", "reg-1"]).fails();
+    assert!(said.contains("no redis.url is set"), "{said}");
 }

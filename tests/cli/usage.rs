@@ -38,11 +38,15 @@ fn every_command_has_help() {
         &["directory", "export"],
         &["registrations", "list"],
         &["registrations", "show"],
+        &["registrations", "erase"],
+        &["review", "list"],
         &["jobs", "list"],
         &["jobs", "show"],
+        &["jobs", "requeue"],
         &["mails", "list"],
         &["mails", "show"],
         &["mails", "preview"],
+        &["mails", "unsuppress"],
     ] {
         let help = bare(&[command, &["--help"]].concat()).succeeds();
         assert!(help.contains("Example"), "{help}");
@@ -70,6 +74,12 @@ fn wrong_usage_ends_with_2() {
         &["registrations", "list", "--state", "no_such_state"],
         &["registrations", "list", "--output", "yaml"],
         &["registrations", "show"],
+        &["registrations", "erase"],
+        &["registrations", "erase", "no id at all"],
+        &["review", "list", "--reason", "no_such_reason"],
+        &["jobs", "requeue"],
+        &["jobs", "requeue", "no-uuid"],
+        &["mails", "unsuppress", "no-address"],
         &["mails", "preview"],
         &["mails", "preview", "no_such_kind"],
         &["mails", "preview", "welcome", "--locale", "de"],

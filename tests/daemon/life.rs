@@ -174,3 +174,17 @@ async fn of_two_daemons_on_postgres_one_does_the_work_of_the_one_that_is_killed(
         .expect("it ends within its grace");
     assert_eq!(end.code(), Some(0));
 }
+
+#[tokio::test]
+async fn sqlite_serves_one_daemon_and_says_so_to_a_second() {
+    let mut daemon = TestDaemon::builder(Database::Sqlite).start().await;
+    let second = daemon.cli(&["run"]);
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("another daemon runs on the database sqlite://"), "{said}");
+    assert!(said.contains("use PostgreSQL for several"), "{said}");
+    // Commands go on, and whoever comes after a kill starts at once.
+    daemon.cli_json(&["registrations", "list"]);
+    daemon.kill();
+    daemon.start().await;
+}

@@ -16,6 +16,7 @@ mod life;
 mod ordering;
 mod refused;
 mod requeue;
+mod retention;
 mod review;
 mod steps;
 mod store;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::steps::{NEWBIE, Rejected, codes, timeline, wait_rejected};
+use crate::steps::{NEWBIE, NOOR, Rejected, codes, timeline, wait_rejected};
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
 use crate::support::events;
@@ -58,7 +58,24 @@ fn bad_entries() -> Vec<(Vec<u8>, &'static str, &'static str)> {
             "unknown_registration",
             "unknown_registration",
         ),
+        (
+            associated("boss", "no-such-organization"),
+            "invalid_data",
+            "organization_unknown",
+        ),
+        (
+            associated("newbie", "globex"),
+            "not_entitled",
+            "not_a_delegated_administrator",
+        ),
     ]
+}
+
+/// Somebody associates `joiner` with an organization.
+fn associated(by: &str, organization: &str) -> Vec<u8> {
+    let data = json!({"by": by, "organization_id": organization});
+    let event = events::event("delegation.user_associated", "joiner", &data);
+    event.to_string().into_bytes()
 }
 
 async fn bad_input_is_refused_and_the_daemon_goes_on(database: Database) {
@@ -73,7 +90,7 @@ async fn bad_input_is_refused_and_the_daemon_goes_on(database: Database) {
         entries.push(daemon.send_raw(event).await);
     }
     // An entry has the field `event` among others: it is taken.
-    let good = NEWBIE.submitted("reg-extra").to_string();
+    let good = NOOR.submitted("reg-extra").to_string();
     daemon.send_fields(&[("trace", b"1"), ("event", good.as_bytes())]).await;
     daemon.start().await;
 
@@ -94,7 +111,17 @@ async fn bad_input_is_refused_and_the_daemon_goes_on(database: Database) {
             "{}",
             String::from_utf8_lossy(event)
         );
-        assert!(refusal.event == *event, "the original bytes: {reason}");
+        let kept = event.len().min(64 * 1024);
+        assert!(refusal.event == event[..kept], "the original bytes: {reason}");
+        assert_eq!(
+            (refusal.detail["bytes"].as_u64(), refusal.detail["kept_bytes"].as_u64()),
+            if *code == "too_large" {
+                (Some(event.len() as u64), Some(kept as u64))
+            } else {
+                (None, None)
+            },
+            "{reason}"
+        );
         let words = refusal.detail.to_string();
         assert!(words.len() < 2_000, "a detail is short: {words}");
     }
@@ -147,7 +174,7 @@ async fn events_that_do_not_fit_the_state_are_refused_and_repeats_are_not(databa
 
     // A repeat of an applied event changes nothing, and is no news.
     daemon.send(&submitted).await;
-    // A second `submitted` is, and so is what the state does not allow, and what a later release brings.
+    // A second `submitted` is, and so is what the state does not allow, and what is about nothing that there is.
     daemon.send(&NEWBIE.submitted("reg-1")).await;
     daemon.send(&events::confirmed("reg-1")).await;
     daemon.send(&events::verification_resend_requested("reg-1")).await;
@@ -170,8 +197,8 @@ async fn events_that_do_not_fit_the_state_are_refused_and_repeats_are_not(databa
     assert_eq!(
         codes,
         [
+            ("invalid_data", "mail_unknown"),
             ("not_allowed", "already_submitted"),
-            ("not_allowed", "not_available_yet"),
             ("not_allowed", "wrong_state"),
             ("not_allowed", "wrong_state"),
             ("not_allowed", "wrong_state"),
@@ -190,7 +217,7 @@ async fn events_that_do_not_fit_the_state_are_refused_and_repeats_are_not(databa
     daemon.send(&early).await;
     let rejected = wait_rejected(&daemon, 6).await;
     assert_eq!(rejected[5].reason, "unknown_registration");
-    daemon.send(&NEWBIE.submitted("reg-2")).await;
+    daemon.send(&NOOR.submitted("reg-2")).await;
     daemon.wait_state("reg-2", "awaiting_organization").await;
     daemon.send(&early).await;
     let view = daemon.wait_state("reg-2", "withdrawn").await;

@@ -59,6 +59,7 @@ fn new_registration(
         notices: 0,
         deadline: None,
         dead_jobs: Vec::new(),
+        superseded_by: None,
         state: State::Verifying,
     }
 }
@@ -162,10 +163,9 @@ fn supersede(case: &Case<'_>, other: &Registration) -> Option<Decision> {
 
 /// A newer request of the account takes the place of this one (D18).
 pub(super) fn superseded(case: &Case<'_>, by: &RegistrationId) -> Decided {
-    case.change()
-        .detail("superseded_by", by.as_str())
-        .to(State::Withdrawn)
-        .decided()
+    let mut change = case.change().detail("superseded_by", by.as_str());
+    change.registration.superseded_by = Some(by.clone());
+    change.to(State::Withdrawn).decided()
 }
 
 /// Verification once more, before access is given (D21): everything that is wrong on the present facts.

@@ -99,6 +99,91 @@ fn unknown_fields_of_the_data_are_ignored_and_optional_ones_may_be_absent() {
 }
 
 #[test]
+fn a_refusal_names_the_field_at_fault() {
+    let said = |event: &Value| {
+        let refusal = read(event).expect_err("taken");
+        refusal.detail["message"].as_str().expect("a text").to_owned()
+    };
+    let granted = |role: Value| json!({"da_account_id": "boss", "decision": "grant", "role": role});
+    for (kind, data, begin) in [
+        (
+            "registration.submitted",
+            json!({"account_id": 7}),
+            "data.account_id: invalid type: integer `7`",
+        ),
+        ("registration.submitted", json!({}), "data: missing field `account_id`"),
+        (
+            "registration.submitted",
+            json!({"account_id": "newbie", "contract_number": 93_988_396}),
+            "data.contract_number: invalid type: integer `93988396`, expected a string",
+        ),
+        (
+            "registration.resubmitted",
+            json!({"serial_number": ["F"]}),
+            "data.serial_number: invalid type: sequence",
+        ),
+        (
+            "registration.da_decided",
+            granted(json!("king")),
+            "data.role: unknown variant `king`, expected one of",
+        ),
+        ("registration.da_decided", granted(json!(1)), "data.role: invalid type"),
+        (
+            "registration.da_decided",
+            json!({"da_account_id": "boss", "decision": "grant"}),
+            "data: missing field `role`",
+        ),
+        (
+            "registration.da_decided",
+            json!({"da_account_id": "boss", "decision": "allow"}),
+            "data.decision: unknown variant `allow`, expected `grant` or `deny`",
+        ),
+        (
+            "registration.da_decided",
+            json!({"da_account_id": "boss", "decision": "deny", "reason": "x".repeat(2_001)}),
+            "data.reason: a text of 2001 characters",
+        ),
+        (
+            "registration.review_decided",
+            json!({"agent": "smith", "decision": "appoint", "organization_id": {}}),
+            "data.organization_id: invalid type: map",
+        ),
+        (
+            "registration.review_decided",
+            json!({"agent": "smith", "decision": "ask", "question": ""}),
+            "data.question: a text of 0 characters",
+        ),
+        (
+            "registration.email_verified",
+            json!({"token": 1}),
+            "data.token: invalid type: integer `1`",
+        ),
+        (
+            "mail.bounced",
+            json!({"kind": "firm"}),
+            "data.kind: unknown variant `firm`",
+        ),
+    ] {
+        let said = said(&event(kind, data));
+        assert!(said.starts_with(begin), "{kind}: {said}");
+    }
+    for (attribute, value, words) in [
+        (
+            "id",
+            json!(7),
+            "CloudEvent: id: invalid type: integer `7`, expected a string",
+        ),
+        ("time", json!("yesterday"), "CloudEvent: time: "),
+        ("subject", json!(null), "CloudEvent: subject: invalid type: null"),
+    ] {
+        let mut event = event("registration.withdrawn", json!({}));
+        event[attribute] = value;
+        let said = said(&event);
+        assert!(said.contains(words), "{attribute}: {said}");
+    }
+}
+
+#[test]
 fn at_the_size_limit_it_is_read_and_above_it_is_too_large() {
     let padded = |bytes: usize| {
         let without = event("registration.withdrawn", json!({"padding": ""}))

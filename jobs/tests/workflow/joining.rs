@@ -175,6 +175,7 @@ fn r31_a_deny_ends_it_with_a_mail_and_nothing_granted() {
             reason: Some("not one of ours".to_owned())
         }
     );
+    assert_eq!(decision.entry.detail["reason"], "not one of ours");
 }
 
 #[test]

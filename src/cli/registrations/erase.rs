@@ -9,17 +9,14 @@ use crate::{
     },
     environment::System,
     erasure,
-    settings::{MailTransport, Settings},
+    settings::Settings,
 };
 use serde_json::json;
 
 pub(super) async fn run(id: &RegistrationId, form: Format, settings: &Settings) -> anyhow::Result<()> {
     let store = database::open(settings).await?;
     let (redis, _) = intake::redis(settings)?;
-    let folder = match &settings.mail.transport {
-        MailTransport::File { dir } => Some(dir.as_path()),
-        MailTransport::Smtp { .. } => None,
-    };
+    let folder = settings.mail.transport.folder();
     let done = erasure::erase(&store, &redis, &settings.redis.prefix, folder, &System, id).await?;
     let rows = done.rows;
     match form {

@@ -20,18 +20,24 @@ async fn no_hot_query_reads_a_whole_table_of_postgres() {
     let (server, store) = open(Database::Postgres).await;
     // Warm up while the tables are empty: a plan made then must not stay when they have grown.
     everything_hot(&store, 0).await;
-    execute(&store, &format!(
-        "INSERT INTO registrations SELECT 'reg-' || n, 'account-' || n, 'active', 1, NULL, n, n, '{{}}' FROM generate_series(1, {ROWS}) n;
+    execute(
+        &store,
+        &format!(
+            "INSERT INTO registrations (id, account_id, state, version, since_ms, created_ms, data)
+             SELECT 'reg-' || n, 'account-' || n, 'active', 1, n, n, '{{}}' FROM generate_series(1, {ROWS}) n;
          INSERT INTO timeline SELECT 'reg-' || n, 1, n, 'e', 'a', '{{}}', 't' FROM generate_series(1, {ROWS}) n;
-         INSERT INTO jobs SELECT gen_random_uuid(), 'verification', 'reg-' || n, 1, true,
-             CASE WHEN n % 5 = 0 THEN 'scheduled' WHEN n % 5 = 1 THEN 'queued' ELSE 'succeeded' END,
-             1, 0, 0, 0, {late} + n, {late} + n, NULL, NULL, NULL, NULL, NULL, NULL, n FROM generate_series(1, {ROWS}) n;
+         INSERT INTO jobs (id, kind, registration_id, step, step_bound, state, run_no, attempts, failures, crashes,
+                 run_at_ms, queued_ms, created_ms)
+             SELECT gen_random_uuid(), 'verification', 'reg-' || n, 1, true,
+                 CASE WHEN n % 5 = 0 THEN 'scheduled' WHEN n % 5 = 1 THEN 'queued' ELSE 'succeeded' END,
+                 1, 0, 0, 0, {late} + n, {late} + n, n FROM generate_series(1, {ROWS}) n;
          INSERT INTO inbox (entry, source, event_id, subject, type, body, state, crashes, received_ms, done_ms)
              SELECT n, '/portal', n, 'reg-' || n, 't', '{{}}', 'applied', 0, n, n FROM generate_series(1, {ROWS}) n;
          INSERT INTO refused (entry, event, reason, detail, refused_ms, announced_ms)
              SELECT n, '', 'malformed', '{{}}', n, n FROM generate_series(1, {ROWS}) n;",
-        late = ms(1_000_000),
-    ))
+            late = ms(1_000_000),
+        ),
+    )
     .await;
     everything_hot(&store, 1).await;
     let before = sequential_reads(&server, store).await;
@@ -73,8 +79,8 @@ async fn everything_hot(store: &Store, round: i64) {
         assert_eq!(store.unannounced(100).await.expect("the database answers"), []);
         let of_account = registrations::Filter {
             account_id: Some(AccountId::new("account-0").expect("an id")),
-            state: None,
             limit: 10,
+            ..registrations::Filter::default()
         };
         store.registrations(&of_account).await.expect("the database answers");
         let of_registration = jobs::Filter {

@@ -1,0 +1,149 @@
+//! Deletes what has been finished for long (`retention`), and erases the persons of registrations that have been closed for long
+//! (D24).
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    environment::Environment,
+    erasure::{self, ErasureError},
+    queue::Redis,
+    settings::RetentionSettings,
+    store::{Store, error::StoreError, pruning::Finished},
+    ticks::Ticks,
+};
+
+/// How often it is looked. Of several daemons one does it in each period.
+const EVERY: Duration = Duration::from_mins(10);
+
+/// Rows deleted in one transaction.
+const CHUNK: u64 = 500;
+
+/// Pause between two chunks: others have work to commit.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Registrations erased in one period: each goes through the streams.
+const ERASED_AT_MOST: u64 = 100;
+
+/// Failed verifications count for 30 days (D9), and daemons that are gone tell nothing after as long.
+const MONTH: Duration = Duration::from_hours(31 * 24);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Retention {
+    /// The database.
+    pub store: Store,
+    /// The streams.
+    pub redis: Redis,
+    /// `redis.prefix`.
+    pub prefix: String,
+    /// The folder of mails, where they go to files.
+    pub mail_dir: Option<PathBuf>,
+    /// Time, and pseudonyms.
+    pub environment: Arc<dyn Environment>,
+    /// This daemon's id.
+    pub daemon_id: String,
+    /// For how long what is kept.
+    pub keep: RetentionSettings,
+}
+
+impl Retention {
+    /// Deletes until the stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = Ticks::new(EVERY, &stop);
+        while ticks.next().await {
+            if let Err(error) = self.look(&stop).await {
+                tracing::warn!(%error, "deleting what is old waits");
+            }
+        }
+    }
+
+    async fn look(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+        let now = self.environment.now();
+        let holds = self.store.hold_lease("retention", &self.daemon_id, now, EVERY);
+        if holds.await?.is_none() {
+            return Ok(());
+        }
+        // First: an erasure finds the files of mails by their records.
+        if let Some(kept) = self.keep.registrations {
+            self.erase(now - kept, stop).await?;
+        }
+        for what in Finished::ALL {
+            if let Some(kept) = self.kept(what) {
+                self.prune(what, now - kept, stop).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// For how long `what` is kept once it is finished; `None` is for good.
+    const fn kept(&self, what: Finished) -> Option<Duration> {
+        match what {
+            Finished::Events => Some(self.keep.inbox),
+            Finished::Jobs => Some(self.keep.jobs),
+            Finished::Mails => self.keep.mails,
+            Finished::FailedAttempts | Finished::Daemons => Some(MONTH),
+        }
+    }
+
+    async fn prune(&self, what: Finished, before: DateTime<Utc>, stop: &CancellationToken) -> Result<(), StoreError> {
+        let mut deleted = 0;
+        while !stop.is_cancelled() {
+            if what == Finished::Mails {
+                self.remove_files(before).await?;
+            }
+            let now = self.store.prune(what, before, CHUNK).await?;
+            deleted += now;
+            if now < CHUNK {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        if deleted > 0 {
+            tracing::info!(deleted, what = what.as_str(), "what was finished for long is deleted");
+        }
+        Ok(())
+    }
+
+    /// The files of the mails whose records go next: nothing would find them afterwards.
+    async fn remove_files(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
+        let Some(folder) = &self.mail_dir else {
+            return Ok(());
+        };
+        let mails = self.store.old_mails(before, CHUNK).await?;
+        erasure::remove_files(folder, &mails)
+            .map_err(|error| StoreError::refused(format!("the files of mails stay: {error}")))?;
+        Ok(())
+    }
+
+    async fn erase(&self, before: DateTime<Utc>, stop: &CancellationToken) -> Result<(), StoreError> {
+        for id in self.store.closed_before(before, ERASED_AT_MOST).await? {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            let erased = erasure::erase(
+                &self.store,
+                &self.redis,
+                &self.prefix,
+                self.mail_dir.as_deref(),
+                &*self.environment,
+                &id,
+            );
+            match erased.await {
+                Ok(_) => tracing::info!(registration = %id, "a registration that was closed for long is erased"),
+                // Somebody else's doing, or the next period's.
+                Err(error @ (ErasureError::Unknown(_) | ErasureError::Open { .. } | ErasureError::Busy(_))) => {
+                    tracing::debug!(registration = %id, %error, "a registration is not erased now");
+                }
+                Err(ErasureError::Store(error)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(registration = %id, %error, "erasing what was closed for long waits");
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
