@@ -83,9 +83,10 @@ pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Syn
             change.registration.dead_jobs.retain(|dead| *dead != job);
         }
         Synced::Refused { status } => {
-            change = change
-                .detail("status", status)
-                .effect(Effect::Alert(refusal_alert(case, grant_id, target, status)));
+            change = change.detail("status", status);
+            if pending.iter().any(|sync| is_meant(sync) && !sync.refused) {
+                change = change.effect(Effect::Alert(refusal_alert(case, grant_id, target, status)));
+            }
             pending
                 .iter_mut()
                 .filter(|sync| is_meant(sync))
@@ -244,7 +245,8 @@ fn rejected(case: &Case<'_>, reason: Option<&String>) -> Decided {
         .decided()
 }
 
-/// The job that asked the target is dead (D22): agents have the case, and ops have what must be mended.
+/// The job that asked the target is dead (D22): agents have the case, and ops have what must be mended. Told once: whoever queues the
+/// job again looks at it.
 fn refusal_alert(case: &Case<'_>, grant_id: Uuid, target: &str, status: u16) -> Alert {
     Alert {
         code: AlertCode::JobDead,

@@ -1,10 +1,11 @@
 //! What the applicant reads at every state and error, in English and Dutch (D17): where it stands, who holds it, and what happens next.
 //! Moments are told by the view's fields `since`, `deadline` and `link_valid_until`.
 //!
-//! Said here: access may take 24 hours (R5, R38, R60), and is "being set up" meanwhile (R39); whose profile is wrong corrects it there
-//! (R23); which device to take (R26); who should not become DA (R30); who decides on a submitted request, and answers questions (R35,
-//! R36); what the organizations of the list mean (R42, R49); where to look for the verification mail
-//! (R53); that one is DA now (R57) and what that means (R59); that an agent looks (R63), with news within 24 hours (R64).
+//! Said here: access may take 24 hours (R5, R38, R60), is "being set up" meanwhile (R39), and what to do if that lasts (R40); whose profile
+//! is wrong corrects it there (R23); which device to take (R26); who should not become DA (R30); who decides on a submitted request,
+//! and answers questions (R35, R36); what the list of organizations means, and what if one's own is not there (R42, R43, R44, R49); where to
+//! look for the verification mail (R53); that one is DA now (R57) and what that means (R59); that an agent looks (R63), with news within
+//! 24 hours (R64).
 
 use crate::{
     registration::{FieldErrorCode as Code, Registration, ReviewReason, State},

@@ -155,6 +155,8 @@ fn d22_what_a_target_refuses_is_told_to_ops_besides_the_agents() {
         })
         .collect();
     assert_eq!(alerts, [(AlertCode::JobDead, Some(sync_id(grant_id, "tool")))]);
+    // Whoever queues it again looks at it.
+    assert_eq!(road.does(&refused, &present).effects, []);
 }
 
 #[test]

@@ -135,6 +135,21 @@ fn r35_r36_once_submitted_the_da_is_named_as_the_one_to_ask() {
 }
 
 #[test]
+fn r43_r44_what_to_do_if_the_organization_is_not_listed() {
+    says(
+        &Road::routed(&good(vec![])),
+        &[
+            "Is yours not listed? Go back and try another contract and serial number, or choose none of them",
+            "an agent takes over",
+        ],
+        &[
+            "Staat de uwe er niet bij? Ga terug en probeer een ander contract en serienummer, of kies er geen",
+            "een medewerker neemt het over",
+        ],
+    );
+}
+
+#[test]
 fn r49_the_first_listed_has_full_authority_and_the_last_the_least() {
     let road = Road::routed(&good(vec![]));
     let offered = RegistrationView::new(&road.registration, vec![]).organizations;
