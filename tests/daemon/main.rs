@@ -4,6 +4,7 @@
 mod support;
 
 mod becoming_da;
+mod chaos;
 mod da_response;
 mod directory;
 mod erasure;

@@ -76,11 +76,7 @@ impl Builder {
     pub(crate) fn install(self) -> TestDaemon {
         let folder = TempDir::with_prefix("enrolld-daemon-").expect("the temporary folder is writable");
         let database = self.database.start();
-        let redis = if self.has_durable_redis {
-            RedisServer::start_durable()
-        } else {
-            RedisServer::start()
-        };
+        let redis = RedisServer::start_with(self.has_durable_redis);
         let smtp = self.smtp.then(SmtpServer::start);
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
 

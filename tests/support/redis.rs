@@ -28,12 +28,8 @@ impl RedisServer {
         Self::start_with(false)
     }
 
-    /// As [`RedisServer::start`], but what it has acknowledged it keeps, even if it is killed.
-    pub(crate) fn start_durable() -> Self {
-        Self::start_with(true)
-    }
-
-    fn start_with(is_durable: bool) -> Self {
+    /// As [`RedisServer::start`]; if it is durable, what it has acknowledged it keeps, even if it is killed.
+    pub(crate) fn start_with(is_durable: bool) -> Self {
         let folder = TempDir::with_prefix("enrolld-redis-").expect("the temporary folder is writable");
         let mut server = Self {
             folder,

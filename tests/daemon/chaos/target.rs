@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 /// A target on a loopback port.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(super) struct Target {
     url: String,
     state: Arc<Kept>,
 }
@@ -24,7 +24,7 @@ struct Kept {
 
 impl Target {
     /// On a thread of its own: the test's waits for processes.
-    pub(crate) fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a socket can be so");
         let address = listener.local_addr().expect("a bound listener has an address");
@@ -48,19 +48,19 @@ impl Target {
     }
 
     /// The value of `provisioning.targets`.
-    pub(crate) fn setting(&self) -> toml::Value {
+    pub(super) fn setting(&self) -> toml::Value {
         let mut target = toml::Table::new();
         target.insert("name".to_owned(), "tool".into());
         target.insert("url".to_owned(), self.url.clone().into());
         toml::Value::Array(vec![target.into()])
     }
 
-    pub(crate) fn fail(&self, fails: bool) {
+    pub(super) fn fail(&self, fails: bool) {
         self.state.is_failing.store(fails, Ordering::SeqCst);
     }
 
     /// The grants that it has, each with the idempotency keys under which it was put.
-    pub(crate) fn grants(&self) -> BTreeMap<String, BTreeSet<String>> {
+    pub(super) fn grants(&self) -> BTreeMap<String, BTreeSet<String>> {
         self.state.grants.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

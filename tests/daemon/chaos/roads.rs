@@ -19,7 +19,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where a registration's road is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Road {
+pub(super) enum Road {
     /// Its applicant becomes DA.
     Founding,
     /// A DA grants.
@@ -30,24 +30,24 @@ pub(crate) enum Road {
 
 /// One registration.
 #[derive(Debug)]
-pub(crate) struct Walker {
-    pub(crate) number: usize,
-    pub(crate) road: Road,
+pub(super) struct Walker {
+    pub(super) number: usize,
+    pub(super) road: Road,
     /// The event that its state asks for next, until Redis has taken it.
     next: Option<Value>,
     /// The states whose event Redis has taken.
     answered: Vec<String>,
-    pub(crate) state: String,
+    pub(super) state: String,
     /// When Redis took the last event, or the state changed.
     moved: Instant,
 }
 
 impl Walker {
-    pub(crate) fn id(&self) -> String {
+    pub(super) fn id(&self) -> String {
         format!("reg-{}", self.number)
     }
 
-    pub(crate) fn end(&self) -> &'static str {
+    pub(super) fn end(&self) -> &'static str {
         match self.road {
             Road::Founding | Road::Granted => "active",
             Road::Denied => "denied",
@@ -76,8 +76,8 @@ impl Walker {
 }
 
 /// All registrations, and upstream's connections.
-pub(crate) struct Roads {
-    pub(crate) walkers: Vec<Walker>,
+pub(super) struct Roads {
+    pub(super) walkers: Vec<Walker>,
     most: usize,
     intake: String,
     redis_url: String,
@@ -86,12 +86,12 @@ pub(crate) struct Roads {
     database: Option<DatabaseConnection>,
     tokens: BTreeMap<String, String>,
     mails_read: usize,
-    pub(crate) accepted: usize,
-    pub(crate) longest_wait: Duration,
+    pub(super) accepted: usize,
+    pub(super) longest_wait: Duration,
 }
 
 /// Companies for so many registrations, one each; where a DA is to decide there is one.
-pub(crate) fn directory(most: usize) -> Value {
+pub(super) fn directory(most: usize) -> Value {
     let mut directory = companies(most, 1, true);
     let has_da = |administrator: &Value| {
         let of = administrator["organization_id"].as_str().unwrap_or_default();
@@ -112,7 +112,7 @@ fn road(n: usize) -> Road {
 }
 
 impl Roads {
-    pub(crate) fn new(daemon: &TestDaemon, most: usize) -> Self {
+    pub(super) fn new(daemon: &TestDaemon, most: usize) -> Self {
         Self {
             walkers: Vec::new(),
             most,
@@ -129,7 +129,7 @@ impl Roads {
     }
 
     /// Has so many begun by now.
-    pub(crate) fn begin(&mut self, wanted: usize) {
+    pub(super) fn begin(&mut self, wanted: usize) {
         while self.walkers.len() < wanted && self.walkers.len() < self.most {
             let number = self.walkers.len();
             let mut submitted = submitted_at(&format!("reg-{number}"), number, "a");
@@ -148,19 +148,19 @@ impl Roads {
         }
     }
 
-    pub(crate) fn are_done(&self) -> bool {
+    pub(super) fn are_done(&self) -> bool {
         self.walkers.iter().all(Walker::is_done)
     }
 
     /// Those that have not come to their end, for a message.
-    pub(crate) fn open(&self) -> String {
+    pub(super) fn open(&self) -> String {
         let open = self.walkers.iter().filter(|walker| !walker.is_done());
         let told = open.map(|walker| format!("{} {} ({})", walker.id(), walker.state, walker.next.is_some()));
         told.take(20).collect::<Vec<_>>().join(", ")
     }
 
     /// Looks at where they stand, and sends what comes next.
-    pub(crate) async fn go_on(&mut self, daemon: &TestDaemon) {
+    pub(super) async fn go_on(&mut self, daemon: &TestDaemon) {
         self.read_mails(daemon);
         self.look().await;
         self.send().await;
@@ -246,7 +246,7 @@ impl Roads {
     }
 
     /// Waits until all that Redis has taken is in the database: what is lost before lies outside of the promise.
-    pub(crate) async fn wait_taken_in(&mut self) -> bool {
+    pub(super) async fn wait_taken_in(&mut self) -> bool {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(20) {
             let client = redis::Client::open(self.redis_url.as_str()).expect("the address is well-formed");
@@ -264,7 +264,7 @@ impl Roads {
         false
     }
 
-    pub(crate) async fn flush(&self) {
+    pub(super) async fn flush(&self) {
         let client = redis::Client::open(self.redis_url.as_str()).expect("the address is well-formed");
         if let Ok(mut connection) = client.get_multiplexed_async_connection().await {
             let _ = redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await;

@@ -3,15 +3,6 @@
 //!
 //! `make chaos MINUTES=30` runs it for long, `CHAOS_SEED=7` with other dice; a plain test run takes the short form.
 
-#[path = "../support/mod.rs"]
-#[expect(
-    dead_code,
-    unused_imports,
-    unused_macros,
-    reason = "the whole-daemon tests need more of it"
-)]
-mod support;
-
 mod faults;
 mod report;
 mod roads;
@@ -19,12 +10,11 @@ mod target;
 
 use std::time::{Duration, Instant};
 
-use support::daemon::TestDaemon;
-use support::database::Database;
-
-use crate::faults::{Dice, Faults};
-use crate::roads::Roads;
-use crate::target::Target;
+use self::faults::{Dice, Faults};
+use self::roads::Roads;
+use self::target::Target;
+use crate::support::daemon::TestDaemon;
+use crate::support::database::Database;
 
 /// How long faults happen in the short form.
 const SHORT: Duration = Duration::from_secs(20);

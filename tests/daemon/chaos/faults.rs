@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::roads::Roads;
+use super::roads::Roads;
+use super::target::Target;
 use crate::support::child::ChildProcess;
 use crate::support::daemon::TestDaemon;
 use crate::support::database::DatabaseServer;
-use crate::target::Target;
 
 /// Numbers that look random, the same for the same seed.
 #[derive(Debug)]
-pub(crate) struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    pub(crate) const fn new(seed: u64) -> Self {
+    pub(super) const fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
@@ -33,7 +33,7 @@ impl Dice {
 }
 
 /// The faults, and what they happen to.
-pub(crate) struct Faults {
+pub(super) struct Faults {
     second: Option<ChildProcess>,
     dice: Dice,
     target: Target,
@@ -44,7 +44,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn new(second: ChildProcess, mut dice: Dice, target: Target) -> Self {
+    pub(super) fn new(second: ChildProcess, mut dice: Dice, target: Target) -> Self {
         Self {
             second: Some(second),
             next: Instant::now() + dice.milliseconds(300, 1_000),
@@ -56,16 +56,16 @@ impl Faults {
         }
     }
 
-    pub(crate) const fn count(&self) -> usize {
+    pub(super) const fn count(&self) -> usize {
         self.count
     }
 
-    pub(crate) const fn target(&self) -> &Target {
+    pub(super) const fn target(&self) -> &Target {
         &self.target
     }
 
     /// Has the next fault happen when its time has come, and ends those whose time is over.
-    pub(crate) async fn happen(&mut self, daemon: &mut TestDaemon, roads: &mut Roads) {
+    pub(super) async fn happen(&mut self, daemon: &mut TestDaemon, roads: &mut Roads) {
         let now = Instant::now();
         if self.mail_until.is_some_and(|until| until <= now) {
             self.mail_until = None;
@@ -137,7 +137,7 @@ impl Faults {
     }
 
     /// Everything is well again.
-    pub(crate) fn mend(&mut self, daemon: &mut TestDaemon) {
+    pub(super) fn mend(&mut self, daemon: &mut TestDaemon) {
         self.target.fail(false);
         if self.mail_until.take().is_some() {
             daemon.smtp.as_mut().expect("the builder was told so").restart();

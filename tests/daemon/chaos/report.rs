@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::roads::{Road, Roads, Walker};
+use super::roads::{Road, Roads, Walker};
+use super::target::Target;
 use crate::support::daemon::TestDaemon;
 use crate::support::mail::Mail;
-use crate::target::Target;
 
 /// What the comparison has found.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(super) struct Found {
     accepted: usize,
     registrations: usize,
     lost: Vec<String>,
@@ -21,11 +21,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    pub(crate) fn is_good(&self) -> bool {
+    pub(super) fn is_good(&self) -> bool {
         self.lost.is_empty() && self.twice.is_empty()
     }
 
-    pub(crate) fn details(&self) -> String {
+    pub(super) fn details(&self) -> String {
         let all = self.lost.iter().map(|lost| format!("lost: {lost}"));
         let all = all.chain(self.twice.iter().map(|twice| format!("twice: {twice}")));
         all.take(50).collect::<Vec<_>>().join("\n")
@@ -67,7 +67,7 @@ const fn grants_of(walker: &Walker) -> usize {
     }
 }
 
-pub(crate) async fn compare(daemon: &TestDaemon, roads: &Roads, target: &Target, patience: Duration) -> Found {
+pub(super) async fn compare(daemon: &TestDaemon, roads: &Roads, target: &Target, patience: Duration) -> Found {
     let mut found = Found {
         accepted: roads.accepted,
         registrations: roads.walkers.len(),
