@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::delegation::{SECOND_JOINER, delegated, more_people};
-use crate::steps::{JOINER, NEWBIE, codes, confirm, first, press, select, stable, timeline, wait_rejected};
+use crate::steps::{JOINER, NEWBIE, NOOR, codes, confirm, first, press, select, stable, timeline, wait_rejected};
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
 use crate::support::events;
@@ -155,6 +155,14 @@ async fn d2_a_da_whose_mail_comes_back_is_passed_over_by_every_request(database:
     // Whoever cannot be mailed can decide all the same (D1, D3).
     daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
     daemon.wait_state("reg-1", "active").await;
+
+    // Whoever became DA here is no exception, whichever of their mails it was.
+    press(&daemon, &select(&daemon, "reg-3", NEWBIE, "acme").await).await;
+    let welcome = first(daemon.wait_kind("welcome", "reg-3", 1).await);
+    confirm(&daemon, "reg-4", NOOR).await;
+    daemon.send(&bounced(&welcome, "hard")).await;
+    let view = daemon.wait_state("reg-4", "in_review").await;
+    assert_eq!(view["review_reason"], "da_unresponsive");
 
     // The last one who could be reached.
     let asked = daemon.wait_kind("access_request", "reg-2", 2).await;
