@@ -34,13 +34,30 @@ pub(super) fn bounced(case: &Case<'_>, bounce: &Bounce) -> Decided {
     if let Some(reader) = reader {
         change = change.effect(Effect::RecheckDa(reader.clone()));
     }
-    let is_awaited = matches!(case.registration.state, State::AwaitingEmail { .. })
-        && bounce.kind == MailKind::Verification
-        && bounce.step == case.registration.step;
-    if is_awaited {
-        return undeliverable(change).decided();
+    match &case.registration.state {
+        // An earlier one than the last will do, as long as it went to the same address.
+        State::AwaitingEmail { link }
+            if bounce.kind == MailKind::Verification
+                && (bounce.step == case.registration.step || bounce.address.as_ref() == Some(&link.address)) =>
+        {
+            undeliverable(change).decided()
+        }
+        State::AwaitingEmail { .. }
+        | State::Verifying
+        | State::NeedsCorrection { .. }
+        | State::Routing
+        | State::AwaitingConfirmation
+        | State::AwaitingOrganization
+        | State::AwaitingDa { .. }
+        | State::InReview { .. }
+        | State::AwaitingInformation { .. }
+        | State::Provisioning { .. }
+        | State::Active { .. }
+        | State::Denied { .. }
+        | State::Rejected { .. }
+        | State::Withdrawn
+        | State::Expired => change.decided(),
     }
-    change.decided()
 }
 
 /// The verification mail of the step was not sent: mail to the address comes back (D22, D23).
