@@ -59,7 +59,11 @@ fn job_of(id: Uuid) -> NewJob {
 
 fn taken_back(id: Uuid, at: i64) -> Transition {
     Transition {
-        ended_grants: vec![EndedGrant { id, ended_ms: ms(at), ended_by: None }],
+        ended_grants: vec![EndedGrant {
+            id,
+            ended_ms: ms(at),
+            ended_by: None,
+        }],
         ..Transition::default()
     }
 }
