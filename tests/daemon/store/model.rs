@@ -172,7 +172,7 @@ impl Run {
 
     /// Performs them while PostgreSQL is killed and started again.
     async fn perform_while_killed(
-        &self,
+        &mut self,
         server: &mut DatabaseServer,
         commands: &[Command],
         now: DateTime<Utc>,
@@ -187,8 +187,8 @@ impl Run {
         postgres.kill();
         postgres.restart();
         let answers = all.await.expect("no command panics");
-        // A connection that was cut while it lay idle answers its next user with an error, once.
-        while self.store.ping().await.is_err() {}
+        // Connections that were cut while they lay idle would answer their next users with errors.
+        self.store = open_again(server).await;
         answers
     }
 }
