@@ -28,7 +28,7 @@ mod summary;
 mod write;
 
 pub use embedded::EmbeddedDirectory;
-pub use export::{ExportError, export};
+pub use export::{ExportError, Exported, export};
 pub use import::import;
 pub use problem::{ImportError, Problems};
 pub use summary::{Counts, ImportSummary};

@@ -82,7 +82,13 @@ impl Executor {
                         ..Outcome::Unavailable(failure).into()
                     };
                 }
-                Progress::Refused { status, detail } => return refused(sync, synced, status, &detail),
+                // Of what is not wanted any more a refusal says nothing either.
+                Progress::Refused { status, detail } => {
+                    return Ran {
+                        besides: besides(phase, losses),
+                        ..refused(sync, synced, status, &detail)
+                    };
+                }
             }
         }
         // Every other answer has ended the run.

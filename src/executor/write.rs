@@ -13,8 +13,8 @@ use enrolld_jobs::{
     job::JobKind,
     registration::{Registration, ReviewReason, State},
     terms::{self, Due},
-    values::AccountId,
-    view::RegistrationChanged,
+    values::{AccountId, RegistrationId},
+    view::{OpsAlert, RegistrationChanged},
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -387,6 +387,8 @@ fn changed_event(registration: &Registration, now: DateTime<Utc>) -> String {
 
 /// The CloudEvent `ops.alert` (contract, section 2).
 fn alert_event(id: Uuid, alert: &Alert, origin: &Origin, now: DateTime<Utc>) -> String {
+    let registration = origin.registration_id.as_deref();
+    let registration = registration.and_then(|id| RegistrationId::new(id).ok());
     let subject = origin
         .registration_id
         .as_deref()
@@ -400,14 +402,7 @@ fn alert_event(id: Uuid, alert: &Alert, origin: &Origin, now: DateTime<Utc>) -> 
         "subject": subject,
         "time": now.to_rfc3339_opts(SecondsFormat::Millis, true),
         "datacontenttype": "application/json",
-        "data": {
-            "code": alert.code.as_str(),
-            "message": alert.message,
-            "registration_id": origin.registration_id,
-            "job_id": alert.job,
-            "account_id": alert.account_id,
-            "organization_id": alert.organization_id,
-        },
+        "data": OpsAlert::new(alert, registration),
     });
     event.to_string()
 }

@@ -7,6 +7,7 @@ mod child;
 #[expect(dead_code, reason = "other tests need more of it")]
 mod redis_server;
 
+mod demo;
 mod directory;
 mod intake;
 mod listings;

@@ -12,22 +12,29 @@ use tempfile::TempDir;
 
 use super::child::{ChildProcess, PATIENCE, free_port, guarded_command};
 
-/// A `redis-server` on a loopback port; it ends with this value. It keeps nothing on disk:
+/// A `redis-server` on a loopback port; it ends with this value. Unless it is durable it keeps nothing on disk:
 /// what the daemon needs of Redis, it must be able to lose.
 #[derive(Debug)]
 pub(crate) struct RedisServer {
     folder: TempDir,
     port: u16,
+    is_durable: bool,
     process: Option<ChildProcess>,
 }
 
 impl RedisServer {
     /// Starts a server, and returns once it answers.
     pub(crate) fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// As [`RedisServer::start`]; if it is durable, what it has acknowledged it keeps, even if it is killed.
+    pub(crate) fn start_with(is_durable: bool) -> Self {
         let folder = TempDir::with_prefix("enrolld-redis-").expect("the temporary folder is writable");
         let mut server = Self {
             folder,
             port: 0,
+            is_durable,
             process: None,
         };
         // Somebody may take the port between its choice and its use.
@@ -51,7 +58,7 @@ impl RedisServer {
         }
     }
 
-    /// Starts it again on the same port, empty.
+    /// Starts it again on the same port, empty unless it is durable.
     pub(crate) fn restart(&mut self) {
         self.kill();
         assert!(
@@ -84,7 +91,8 @@ impl RedisServer {
         let mut command = guarded_command(Path::new("redis-server"), None);
         command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
-            .args(["--appendonly", "no", "--save", ""])
+            .args(["--appendonly", if self.is_durable { "yes" } else { "no" }])
+            .args(["--appendfsync", "always", "--save", ""])
             .arg("--dir")
             .arg(self.folder.path())
             .stdin(Stdio::null())
