@@ -81,9 +81,13 @@ impl Parts {
         now: DateTime<Utc>,
     ) -> Transition {
         let mut transition = settled(&Cause::Inbox(inbox.clone()));
+        let origin = Origin {
+            by: Some(request.by.to_string()),
+            ..Origin::default()
+        };
         for (index, effect) in effects.iter().enumerate() {
             let id = event_effect_id(inbox.seq, index);
-            self.write_effect(&mut transition, id, effect, &Origin::default(), now);
+            self.write_effect(&mut transition, id, effect, &origin, now);
         }
         transition.delegations.push(NewDelegation {
             id: event_effect_id(inbox.seq, effects.len()),
@@ -223,6 +227,7 @@ impl Parts {
             Effect::EndGrant { grant_id } => transition.ended_grants.push(EndedGrant {
                 id: *grant_id,
                 ended_ms: milliseconds(now),
+                ended_by: origin.by.clone(),
             }),
             Effect::AcceptTerms {
                 account_id,
@@ -275,6 +280,8 @@ pub(super) struct Origin {
     pub(super) registration_id: Option<String>,
     /// The step that it is at.
     pub(super) step: i64,
+    /// The DA whose doing it is, if it is one's.
+    pub(super) by: Option<String>,
 }
 
 impl Origin {
@@ -282,6 +289,7 @@ impl Origin {
         Self {
             registration_id: Some(registration.id.to_string()),
             step: i64::from(registration.step),
+            by: None,
         }
     }
 }

@@ -57,8 +57,8 @@ fn active(change: Change<'_>, granted: Granted, by: Option<AccountId>) -> Change
     }
 }
 
-/// A target has confirmed a grant, or refuses it for good (D11).
-pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Synced) -> Decided {
+/// A target has confirmed a grant, or refuses it for good (D11); or has it no more, since a DA has taken it back (R58).
+pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: &Synced) -> Decided {
     let State::Provisioning {
         granted,
         by,
@@ -74,7 +74,7 @@ pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Syn
         return Decided::Ignored;
     }
     let mut change = case.change().detail("target", target);
-    let mut pending = pending.clone();
+    let (mut grants, mut pending) = (grants.clone(), pending.clone());
     match outcome {
         Synced::Confirmed => {
             pending.retain(|sync| !is_meant(sync));
@@ -83,6 +83,7 @@ pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Syn
             change.registration.dead_jobs.retain(|dead| *dead != job);
         }
         Synced::Refused { status } => {
+            let status = *status;
             change = change.detail("status", status);
             if pending.iter().any(|sync| is_meant(sync) && !sync.refused) {
                 change = change.effect(Effect::Alert(refusal_alert(case, grant_id, target, status)));
@@ -91,6 +92,21 @@ pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Syn
                 .iter_mut()
                 .filter(|sync| is_meant(sync))
                 .for_each(|sync| sync.refused = true);
+        }
+        Synced::TakenBack { by } => {
+            // Whatever other targets still have of it goes as well; nobody waits for that.
+            grants.retain(|grant| *grant != grant_id);
+            pending.retain(|sync| sync.grant_id != grant_id);
+            if grants.is_empty() {
+                let denied = State::Denied {
+                    by: by.clone(),
+                    reason: None,
+                };
+                return change
+                    .to(denied)
+                    .mail_about(by, MailKind::AccessDenied, Recipient::Applicant)
+                    .decided();
+            }
         }
     }
     if pending.is_empty() {
@@ -101,7 +117,7 @@ pub(super) fn synced(case: &Case<'_>, grant_id: Uuid, target: &str, outcome: Syn
     let state = State::Provisioning {
         granted: granted.clone(),
         by: by.clone(),
-        grants: grants.clone(),
+        grants,
         pending,
         case: next,
     };
