@@ -81,8 +81,8 @@ pub(super) async fn perform(store: &Store, command: Command, now: DateTime<Utc>)
         }
         Command::Refuse(seq, event) => store.refuse_event(seq, &event, now).await.map(done),
         Command::EndRepeated(seq) => store.end_repeated(seq, now).await.map(done),
-        Command::NoteEventCrash(seq) => store.note_event_crash(seq).await.map(|crashes| crashes.to_string()),
-        Command::ClearEventCrashes(seq) => store.clear_event_crashes(seq).await.map(done),
+        Command::NoteEventCrash(seq) => store.note_event_crashes(&[seq]).await.map(done),
+        Command::ClearEventCrashes(seq) => store.clear_event_crashes(&[seq]).await.map(done),
         Command::TakeDue(limit) => store.take_due(now, limit).await.map(|taken| taken_jobs(&taken)),
         Command::TakeQueued(kind, seconds, limit) => {
             let taken = store.take_queued_before(kind, before(now, seconds), now, limit).await;

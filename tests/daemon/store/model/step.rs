@@ -61,11 +61,10 @@ impl Round<'_> {
                 done()
             }
             Command::NoteEventCrash(seq) => {
-                let event = world.inbox.get_mut(&self.seqs[seq]);
-                event.map_or(Some("0".to_owned()), |event| {
+                if let Some(event) = world.inbox.get_mut(&self.seqs[seq]) {
                     event.crashes += 1;
-                    Some(event.crashes.to_string())
-                })
+                }
+                done()
             }
             Command::ClearEventCrashes(seq) => {
                 if let Some(event) = world.inbox.get_mut(&self.seqs[seq]) {
@@ -105,15 +104,6 @@ impl Round<'_> {
             }
         }?;
         Some(Step { world, answer: given })
-    }
-
-    /// The state of the event that a transition is to apply.
-    pub(super) fn event_of<'w>(&self, world: &'w World, command: &Command) -> Option<&'w str> {
-        let Command::Commit(transition) = command else {
-            return None;
-        };
-        let key = &self.seqs[&transition.inbox.as_ref()?.seq];
-        world.inbox.get(key).map(|event| event.state.as_str())
     }
 }
 

@@ -119,16 +119,34 @@ impl Round<'_> {
         let is_old = |at: Option<i64>| at.is_some_and(|at| at < before);
         let (after, most) = (self.after, at_most(answer, limit));
         let number = match what {
-            Finished::Events => prune(&mut world.inbox, &after.inbox, most, |row| is_old(row.done_ms)),
-            Finished::Jobs => prune(&mut world.jobs, &after.jobs, most, |row| {
-                is_old(row.finished_ms) && matches!(row.state.as_str(), "succeeded" | "cancelled" | "discarded")
-            }),
-            Finished::Mails => prune(&mut world.mails, &after.mails, most, |row| {
-                row.created_ms < before && matches!(row.state.as_str(), "sent" | "skipped")
-            }),
-            Finished::FailedAttempts => prune(&mut world.failed_attempts, &after.failed_attempts, most, |row| {
-                row.at_ms < before
-            }),
+            Finished::Events => prune(
+                &mut world.inbox,
+                &after.inbox,
+                most,
+                |row| row.received_ms,
+                |row| is_old(row.done_ms),
+            ),
+            Finished::Jobs => prune(
+                &mut world.jobs,
+                &after.jobs,
+                most,
+                |row| row.created_ms,
+                |row| is_old(row.finished_ms) && matches!(row.state.as_str(), "succeeded" | "cancelled" | "discarded"),
+            ),
+            Finished::Mails => prune(
+                &mut world.mails,
+                &after.mails,
+                most,
+                |row| row.created_ms,
+                |row| row.created_ms < before && matches!(row.state.as_str(), "sent" | "skipped"),
+            ),
+            Finished::FailedAttempts => prune(
+                &mut world.failed_attempts,
+                &after.failed_attempts,
+                most,
+                |row| row.at_ms,
+                |row| row.at_ms < before,
+            ),
             // Silence is judged by another clock on PostgreSQL.
             Finished::Daemons => unreachable!("it is not drawn"),
         };
@@ -149,12 +167,15 @@ fn prune<K: Ord, V>(
     rows: &mut BTreeMap<K, V>,
     after: &BTreeMap<K, V>,
     at_most: usize,
+    made: impl Fn(&V) -> i64,
     fits: impl Fn(&V) -> bool,
 ) -> (u64, u64) {
     let fitting = rows.values().filter(|row| fits(row)).count();
     let mut pruned = 0;
     rows.retain(|key, row| {
-        let is_pruned = pruned < at_most && fits(row) && !after.contains_key(key);
+        // It may have come again meanwhile.
+        let is_gone = after.get(key).is_none_or(|after| made(after) != made(row));
+        let is_pruned = pruned < at_most && fits(row) && is_gone;
         pruned += usize::from(is_pruned);
         !is_pruned
     });

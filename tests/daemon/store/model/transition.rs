@@ -12,10 +12,12 @@ use super::{
     world::{InboxKey, World},
 };
 
-/// Writes the transition, or nothing of it: its answer.
+/// Writes the transition, or nothing of it: its answer, with every guard that does not hold, in the order in which they are looked
+/// at.
 pub(super) fn commit(world: &mut World, transition: &Transition, seqs: &BTreeMap<i64, InboxKey>) -> String {
-    if let Some(guard) = stale(world, transition, seqs) {
-        return format!("stale {guard}");
+    let stale = stale(world, transition, seqs);
+    if !stale.is_empty() {
+        return format!("stale {}", stale.join(" "));
     }
     let mut written = world.clone();
     if write(&mut written, transition, seqs).is_none() {
@@ -25,57 +27,54 @@ pub(super) fn commit(world: &mut World, transition: &Transition, seqs: &BTreeMap
     "done".to_owned()
 }
 
-/// The first guard that does not hold.
-fn stale(world: &World, transition: &Transition, seqs: &BTreeMap<i64, InboxKey>) -> Option<&'static str> {
+fn stale(world: &World, transition: &Transition, seqs: &BTreeMap<i64, InboxKey>) -> Vec<&'static str> {
     let version = |id: &str| world.registrations.get(id).map_or(0, |row| row.version);
     let is_next = |write: &RegistrationWrite| version(&write.id) == write.version - 1;
+    let mut stale = Vec::new();
     if !transition.registrations.iter().all(is_next)
         || !transition
             .unchanged
             .iter()
             .all(|guard| version(&guard.id) == guard.version)
     {
-        return Some("Registration");
+        stale.push("Registration");
     }
     if let Some(tree) = &transition.tree
         && world.trees.get(&tree.root_id) != Some(&tree.epoch)
     {
-        return Some("Tree");
+        stale.push("Tree");
     }
     if let Some(job) = &transition.job {
         let stored = world.jobs.get(&job.id.to_string());
         if stored.is_none_or(|stored| stored.run_no != job.run_no || stored.state != job.from) {
-            return Some("Job");
+            stale.push("Job");
         }
     }
-    if let Some(inbox) = &transition.inbox
-        && let Some(guard) = stale_event(world, inbox, &seqs[&inbox.seq])
-    {
-        return Some(guard);
+    if let Some(inbox) = &transition.inbox {
+        stale_event(world, inbox, &seqs[&inbox.seq], &mut stale);
     }
     if let Some(guard) = &transition.grant {
         let stored = world.grants.get(&guard.id.to_string());
         if stored.is_none_or(|grant| grant.ended_ms.is_none() != guard.is_open) {
-            return Some("Grant");
+            stale.push("Grant");
         }
     }
-    None
+    stale
 }
 
-fn stale_event(world: &World, inbox: &InboxWrite, key: &InboxKey) -> Option<&'static str> {
-    if world
-        .leases
-        .get(&inbox.lease)
-        .is_none_or(|(_, epoch, _)| *epoch != inbox.lease_epoch)
-    {
-        return Some("Lease");
+fn stale_event(world: &World, inbox: &InboxWrite, key: &InboxKey, stale: &mut Vec<&'static str>) {
+    let lease = world.leases.get(&inbox.lease);
+    if lease.is_none_or(|(_, epoch, _)| *epoch != inbox.lease_epoch) {
+        stale.push("Lease");
     }
     if world.inbox.get(key).is_none_or(|event| event.state != "waiting") {
-        return Some("Inbox");
+        stale.push("Inbox");
     }
     let is_same = |key: &InboxKey| (&key.1, &key.2) == (&inbox.source, &inbox.event_id);
     let mut applied = world.inbox.iter().filter(|(_, event)| event.state == "applied");
-    applied.any(|(key, _)| is_same(key)).then_some("Duplicate")
+    if applied.any(|(key, _)| is_same(key)) {
+        stale.push("Duplicate");
+    }
 }
 
 /// `None` where a row is there already that may be there once.
