@@ -24,6 +24,7 @@ use self::{
 use crate::{
     directory::EmbeddedDirectory,
     dispatcher::{Dispatch, Dispatcher},
+    doctor,
     environment::{Environment, System},
     executor::{Executor, Parts, PublicUrl},
     http,
@@ -38,7 +39,7 @@ use crate::{
     recovery::{Recovery, stuck_after},
     retention::Retention,
     settings::Settings,
-    store::{Store, daemons::Daemon as Identity},
+    store::{Store, daemons::Daemon as Identity, private_folder},
 };
 
 /// How long saying goodbye to the database may take, after `shutdown.grace`.
@@ -98,7 +99,7 @@ impl Daemon {
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        std::fs::create_dir_all(&settings.data_dir)
+        private_folder(&settings.data_dir)
             .with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
         let store = open_store(&settings).await?;
         let sole = Sole::take(&settings.database.url)?;
@@ -111,6 +112,7 @@ impl Daemon {
         }
         let link_keys = link_keys(&settings, &store, &*environment).await?;
         let (redis, private_redis) = open_redis(&settings).await?;
+        remark(&settings, &store, &redis, &*environment).await;
         let identity = Identity {
             id: environment.random_id().to_string(),
             host: host_name(),
@@ -349,6 +351,15 @@ impl Daemon {
             private.stop().await;
         }
         let _ = std::fs::remove_file(self.settings.data_dir.join(HTTP_ADDRESS));
+    }
+}
+
+/// Tells the log what `enrolld doctor` would find, as far as it is cheap to see.
+async fn remark(settings: &Settings, store: &Store, redis: &Redis, environment: &dyn Environment) {
+    let reached = redis.health().reachable.then_some(redis);
+    for finding in doctor::at_start(settings, store, reached, environment).await {
+        let remedy = finding.remedy.unwrap_or_default();
+        tracing::warn!(check = finding.check, remedy, "{}", finding.seen);
     }
 }
 

@@ -5,6 +5,7 @@ pub mod daemon;
 pub mod demo;
 pub mod directory;
 pub mod dispatcher;
+pub mod doctor;
 pub mod environment;
 pub mod erasure;
 pub mod executor;

@@ -22,13 +22,14 @@ pub mod mails;
 pub mod notices;
 pub mod pruning;
 pub mod registrations;
+pub(crate) mod server;
 mod sql;
 mod statements;
 pub mod suppressions;
 pub mod syncs;
 pub mod transition;
 
-use std::{path::Path, time::Duration};
+use std::{os::unix::fs::DirBuilderExt as _, path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 use enrolld_migrations::{Migrator, MigratorTrait};
@@ -263,20 +264,26 @@ async fn alive(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     }
 }
 
+/// Makes a folder that is closed to others, with those above it: it gets personal data, and maybe the key of links. One that is
+/// there stays as it is.
+pub(crate) fn private_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 /// SQLite makes the file, not the folder.
 fn make_folder(url: &str) -> Result<(), StoreError> {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let path = percent_decode_str(path.split('?').next().unwrap_or(path)).decode_utf8_lossy();
     let path = Path::new(&*path);
     match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
+        Some(folder) if !folder.as_os_str().is_empty() => private_folder(folder)
             .map_err(|error| StoreError::refused(format!("cannot make the folder {}: {error}", folder.display()))),
         _ => Ok(()),
     }
 }
 
 /// A span as the database counts.
-fn span_ms(span: Duration) -> i64 {
+pub(crate) fn span_ms(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 

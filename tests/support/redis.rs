@@ -18,16 +18,24 @@ use super::child::{ChildProcess, PATIENCE, free_port, guarded_command};
 pub(crate) struct RedisServer {
     folder: TempDir,
     port: u16,
+    /// Settings besides those of every test; the last of a name holds.
+    settings: &'static [&'static str],
     process: Option<ChildProcess>,
 }
 
 impl RedisServer {
     /// Starts a server, and returns once it answers.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`RedisServer::start`], with `settings` (`--name`, `value`, ...) that hold against the usual ones.
+    pub(crate) fn start_with(settings: &'static [&'static str]) -> Self {
         let folder = TempDir::with_prefix("enrolld-redis-").expect("the temporary folder is writable");
         let mut server = Self {
             folder,
             port: 0,
+            settings,
             process: None,
         };
         // Somebody may take the port between its choice and its use.
@@ -87,6 +95,7 @@ impl RedisServer {
             .args(["--appendonly", "no", "--save", ""])
             .arg("--dir")
             .arg(self.folder.path())
+            .args(self.settings)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file handle can be doubled"))
             .stderr(log);
