@@ -25,3 +25,4 @@ pub mod retention;
 pub mod settings;
 pub mod store;
 pub mod ticks;
+mod tls;

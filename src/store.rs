@@ -44,6 +44,7 @@ use sea_orm::{
 };
 
 use self::{committer::Committers, error::StoreError};
+use crate::tls;
 
 /// Names the advisory lock under which PostgreSQL is migrated; an arbitrary constant, never to be changed.
 const MIGRATION_LOCK: i64 = 0x656e_726f_6c6c_6401;
@@ -210,6 +211,7 @@ pub(crate) async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTra
 }
 
 async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, StoreError> {
+    tls::choose_provider();
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)

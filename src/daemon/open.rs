@@ -43,8 +43,7 @@ pub(super) async fn link_keys(
 }
 
 pub(super) async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Option<PrivateRedis>)> {
-    if let Some(url) = &settings.redis.url {
-        let redis = Redis::open(url.expose()).context("redis.url")?;
+    if let Some(redis) = Redis::of(&settings.redis)? {
         if settings.redis.require_durable {
             durable(settings, &redis).await?;
         }

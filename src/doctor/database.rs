@@ -81,10 +81,11 @@ async fn server(url: &DatabaseUrl, store: &Store) -> Vec<Finding> {
         )];
     };
     let seen = format!(
-        "{} {} answers in {} at {url}",
+        "{} {} answers in {} at {url}{}",
         server.product,
         server.version,
-        in_ms(latency)
+        in_ms(latency),
+        if server.is_encrypted { ", encrypted" } else { "" }
     );
     let mut findings = vec![if server.is_read_only {
         Finding::problem(

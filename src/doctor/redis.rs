@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Finding, SLOW, Verdict, in_ms, latency};
+use super::{Finding, SLOW, Verdict, in_ms, latency, split_advice};
 use crate::{
     private_redis,
     queue::{Redis, ServerFacts},
@@ -18,12 +18,14 @@ const NEARLY_FULL: u64 = 90;
 const RIGHTS: &str = "give the daemon's user +info or +config|get, or look there yourself";
 
 pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
-    let Some(url) = &settings.redis.url else {
-        return private(settings).await;
-    };
-    match Redis::open(url.expose()) {
-        Ok(redis) => server(settings, &redis).await,
-        Err(error) => vec![Finding::problem("redis", error.to_string(), "set redis.url right")],
+    match Redis::of(&settings.redis) {
+        Ok(Some(redis)) => server(settings, &redis).await,
+        Ok(None) => private(settings).await,
+        Err(error) => {
+            let error = error.to_string();
+            let (seen, remedy) = split_advice(&error, "set it right");
+            vec![Finding::problem("redis", seen, remedy)]
+        }
     }
 }
 
@@ -51,11 +53,11 @@ async fn private(settings: &Settings) -> Vec<Finding> {
 
 async fn server(settings: &Settings, redis: &Redis) -> Vec<Finding> {
     let away = |error: crate::queue::Error| {
-        vec![Finding::problem(
-            "redis",
-            error.to_string(),
-            "see that it runs, that redis.url is right, and that this host may reach it",
-        )]
+        let error = error.to_string();
+        // What the log advises is for a daemon that is running already.
+        let (seen, _) = split_advice(&error, "");
+        let remedy = "see that it runs, that redis.url is right, and that this host may reach it";
+        vec![Finding::problem("redis", seen, remedy)]
     };
     if let Err(error) = redis.ping().await {
         return away(error);
@@ -78,7 +80,12 @@ async fn reached(redis: &Redis, facts: &ServerFacts) -> Finding {
         );
     };
     let version = facts.version.as_deref().unwrap_or("of a version it does not tell");
-    let seen = format!("Redis {version} answers in {} at {}", in_ms(latency), redis.address());
+    let seen = format!(
+        "Redis {version} answers in {} at {}{}",
+        in_ms(latency),
+        redis.address(),
+        if redis.is_encrypted() { ", encrypted" } else { "" }
+    );
     if facts.version.as_deref().is_some_and(is_too_old) {
         Finding::problem("redis", seen, "use Redis 7.0 or later")
     } else if facts.is_replica {

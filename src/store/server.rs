@@ -11,6 +11,8 @@ pub(crate) struct Server {
     pub(crate) product: &'static str,
     /// Such as `15.9`.
     pub(crate) version: String,
+    /// Whether the connection to it is under TLS.
+    pub(crate) is_encrypted: bool,
     /// Whether it takes no writes.
     pub(crate) is_read_only: bool,
     /// Settings under which a power cut loses what was committed, as `fsync = off`.
@@ -36,6 +38,7 @@ impl Store {
         } else {
             "SELECT current_setting('server_version') AS version, \
              pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS read_only, \
+             COALESCE((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), FALSE) AS encrypted, \
              current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes, \
              current_setting('synchronous_commit') AS synchronous_commit"
         };
@@ -47,6 +50,7 @@ impl Store {
             return Ok(Server {
                 product: "SQLite",
                 version,
+                is_encrypted: false,
                 is_read_only: false,
                 unsafe_settings: Vec::new(),
             });
@@ -62,6 +66,7 @@ impl Store {
             product: "PostgreSQL",
             // Debian adds its own number in brackets.
             version: version.split_whitespace().next().unwrap_or_default().to_owned(),
+            is_encrypted: row.try_get("", "encrypted")?,
             is_read_only: row.try_get("", "read_only")?,
             unsafe_settings,
         })

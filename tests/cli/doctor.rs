@@ -20,7 +20,7 @@ const DIRECTORY: &str = include_str!("../support/directory.json");
 const DURABLE: &[&str] = &["--appendonly", "yes"];
 
 /// What everybody should set.
-const SETTINGS: &str = "
+pub(crate) const SETTINGS: &str = "
     http.bind = '127.0.0.1:0'
     http.public_url = 'https://enrolld.portal.example'
     security.link_key = 's3ntinel-0123456789abcdef0123456789'
@@ -31,7 +31,7 @@ const SETTINGS: &str = "
 
 /// The finding of one check.
 #[track_caller]
-fn finding(findings: &Value, check: &str) -> (String, String) {
+pub(crate) fn finding(findings: &Value, check: &str) -> (String, String) {
     let findings = findings.as_array().expect("a list");
     let found = findings.iter().find(|finding| finding["check"] == check);
     let found = found.unwrap_or_else(|| panic!("no {check} in {findings:#?}"));
@@ -42,7 +42,7 @@ fn finding(findings: &Value, check: &str) -> (String, String) {
 }
 
 /// What it finds, and whether it calls itself content with that.
-fn examined(enrolld: &Enrolld) -> (Value, Option<i32>) {
+pub(crate) fn examined(enrolld: &Enrolld) -> (Value, Option<i32>) {
     let Ended { status, stdout, stderr } = enrolld.run(&["doctor", "--output", "json"]);
     let findings = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
     assert!(!format!("{stdout}{stderr}").contains("s3ntinel"), "{stdout}{stderr}");
@@ -103,7 +103,7 @@ fn steady<T>(assert: impl FnOnce() -> T) -> T {
 }
 
 /// A daemon of these settings, once it gives signs of life.
-fn started(enrolld: &Enrolld) -> ChildProcess {
+pub(crate) fn started(enrolld: &Enrolld) -> ChildProcess {
     let log = fs::File::create(enrolld.path("log")).expect("the folder is writable");
     let mut command = super::child::guarded_command(env!("CARGO_BIN_EXE_enrolld").as_ref(), None);
     command

@@ -20,6 +20,7 @@ mod listings;
 mod preview;
 mod seed;
 mod settings;
+mod tls;
 mod usage;
 
 use std::io::Write as _;

@@ -19,7 +19,7 @@ pub(crate) struct RedisServer {
     folder: TempDir,
     port: u16,
     /// Settings besides those of every test; the last of a name holds.
-    settings: &'static [&'static str],
+    settings: Vec<String>,
     process: Option<ChildProcess>,
 }
 
@@ -30,12 +30,12 @@ impl RedisServer {
     }
 
     /// As [`RedisServer::start`], with `settings` (`--name`, `value`, ...) that hold against the usual ones.
-    pub(crate) fn start_with(settings: &'static [&'static str]) -> Self {
+    pub(crate) fn start_with(settings: &[&str]) -> Self {
         let folder = TempDir::with_prefix("enrolld-redis-").expect("the temporary folder is writable");
         let mut server = Self {
             folder,
             port: 0,
-            settings,
+            settings: settings.iter().map(ToString::to_string).collect(),
             process: None,
         };
         // Somebody may take the port between its choice and its use.
@@ -95,7 +95,7 @@ impl RedisServer {
             .args(["--appendonly", "no", "--save", ""])
             .arg("--dir")
             .arg(self.folder.path())
-            .args(self.settings)
+            .args(&self.settings)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file handle can be doubled"))
             .stderr(log);
