@@ -4,8 +4,13 @@ use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
+use enrolld::doctor::Verdict;
+use enrolld::environment::{Environment, System};
+use enrolld::settings::Settings;
 use serde_json::Value;
 
 use super::child::{ChildProcess, PATIENCE};
@@ -186,6 +191,41 @@ fn a_postgres_is_asked_for_more() {
     is_found(&enrolld, "database", "problem", "postgres:***@");
     // One failing check does not stop the others.
     assert_eq!(finding(&examined(&enrolld).0, "redis").0, "ok");
+}
+
+/// A clock that is wrong by so much.
+#[derive(Debug)]
+struct Wrong(TimeDelta);
+
+impl Environment for Wrong {
+    fn now(&self) -> DateTime<Utc> {
+        System.now() + self.0
+    }
+
+    fn random(&self) -> [u8; 32] {
+        System.random()
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_differs_from_the_database_s_is_told() {
+    let postgres = PostgresServer::start();
+    let file = format!("database.url = '{}'\n{SETTINGS}", postgres.url());
+    Enrolld::migrated(&file);
+    let settings = Settings::parse(Some(("enrolld.toml", &file)), std::iter::empty()).expect("they are right");
+    for (seconds, result, told) in [
+        (0, Verdict::Ok, "agree"),
+        (-10, Verdict::Warning, "s behind"),
+        (10, Verdict::Warning, "s ahead of"),
+        (-7200, Verdict::Problem, "behind"),
+    ] {
+        let environment = Arc::new(Wrong(TimeDelta::seconds(seconds)));
+        let findings = enrolld::doctor::examine(&settings, environment).await;
+        let clock = findings.iter().find(|finding| finding.check == "clock");
+        let clock = clock.expect("it is looked at");
+        assert_eq!(clock.result, result, "{clock:?}");
+        assert!(clock.seen.contains(told), "{clock:?}");
+    }
 }
 
 #[test]
