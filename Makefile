@@ -4,7 +4,9 @@ CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fmt lint deny
+MINUTES ?= 5
+SEED ?= 1
+.PHONY: help demo test chaos bench fmt lint deny
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +23,10 @@ test: ## everything that must pass: format, lints, dependencies, tests on both d
 	$(CARGO) nextest run --workspace
 	$(CARGO) test --doc --workspace
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace
+
+chaos: ## registrations on all roads while servers and daemons are killed at random: make chaos MINUTES=30 SEED=7
+	scripts/install-missing rustc build-tools redis postgres cargo-nextest
+	CHAOS_SECONDS=$$(( $(MINUTES) * 60 )) CHAOS_SEED=$(SEED) $(CARGO) test --test daemon chaos -- --nocapture
 
 bench: ## the benchmarks (a redis-server and a PostgreSQL of their own)
 	scripts/install-missing rustc build-tools redis postgres

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use self::output::{Closed, Stdout};
 use crate::{
@@ -149,17 +149,28 @@ pub fn main() -> ExitCode {
         }
     };
     match start(cli) {
-        Err(error) if !Closed::is_cause_of(&error) => {
-            output::report(&error);
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast_ref::<demo::Stopped>() {
+            Some(stopped) => {
+                output::remark(&stopped.to_string());
+                ExitCode::from(stopped.exit_status())
+            }
+            None if Closed::is_cause_of(&error) => ExitCode::SUCCESS,
+            None => {
+                output::report(&error);
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
 fn start(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Demo { folder } => {
+            if cli.config.is_some() {
+                let words = "`enrolld demo` takes no --config: it makes settings of its own in its folder";
+                Cli::command().error(ErrorKind::ArgumentConflict, words).exit();
+            }
             logging::init_for_command();
             block_on(demo::run(&folder, &mut Stdout::new()))
         }
@@ -169,7 +180,11 @@ fn start(cli: Cli) -> anyhow::Result<()> {
                 Command::Run => logging::init(&settings.log),
                 _ => logging::init_for_command(),
             }
-            block_on(carry_out(command, settings))
+            block_on(async {
+                let result = carry_out(command, settings).await;
+                database::close().await;
+                result
+            })
         }
     }
 }

@@ -39,7 +39,7 @@ use crate::{
     recovery::{Recovery, stuck_after},
     retention::Retention,
     settings::Settings,
-    store::{Store, daemons::Daemon as Identity, private_folder},
+    store::{Store, daemons::Daemon as Identity},
 };
 
 /// How long saying goodbye to the database may take, after `shutdown.grace`.
@@ -99,20 +99,28 @@ impl Daemon {
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        private_folder(&settings.data_dir)
-            .with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
         let store = open_store(&settings).await?;
         let sole = Sole::take(&settings.database.url)?;
+        settings
+            .make_data_dir()
+            .with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
         let missing = store
             .missing_migrations()
             .await
             .context("the database cannot be asked for its migrations")?;
-        if missing > 0 {
-            bail!("the database lacks {missing} migration(s); run `enrolld migrate` first");
+        match missing {
+            0 => {}
+            1 => bail!("the database lacks 1 migration; run `enrolld migrate` first"),
+            _ => bail!("the database lacks {missing} migrations; run `enrolld migrate` first"),
         }
         let link_keys = link_keys(&settings, &store, &*environment).await?;
-        let (redis, private_redis) = open_redis(&settings).await?;
-        remark(&settings, &store, &redis, &*environment).await;
+        // Before anything is started that would have to be ended again.
+        let http = listen("http.bind", settings.http.bind).await?;
+        let public_http = match settings.http.public_bind {
+            Some(address) => Some(listen("http.public_bind", address).await?),
+            None => None,
+        };
+        let http_address = http.local_addr()?;
         let identity = Identity {
             id: environment.random_id().to_string(),
             host: host_name(),
@@ -143,12 +151,8 @@ impl Daemon {
             workers: settings.workers.clone(),
             store: store.clone(),
         });
-        let http = listen("http.bind", settings.http.bind).await?;
-        let public_http = match settings.http.public_bind {
-            Some(address) => Some(listen("http.public_bind", address).await?),
-            None => None,
-        };
-        let http_address = http.local_addr()?;
+        let (redis, private_redis) = open_redis(&settings).await?;
+        remark(&settings, &store, &redis, &*environment).await;
         publish_address(&settings.data_dir, http_address)?;
         store.heartbeat(&identity, environment.now()).await?;
         Ok(Self {
@@ -350,6 +354,7 @@ impl Daemon {
         if let Some(private) = self.private_redis {
             private.stop().await;
         }
+        self.store.close().await;
         let _ = std::fs::remove_file(self.settings.data_dir.join(HTTP_ADDRESS));
     }
 }

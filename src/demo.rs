@@ -4,6 +4,7 @@
 mod people;
 mod report;
 mod roads;
+mod stopped;
 
 use std::{
     io::{self, Write},
@@ -12,16 +13,20 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
+
+pub use self::stopped::Stopped;
+use self::{people::People, roads::Road, stopped::Signals};
 
 use crate::{
     daemon::Daemon,
     directory,
     environment::{Environment, System},
     links::hex,
-    settings::Settings,
+    private_redis::{self, PrivateRedisError},
+    settings::{PRIVATE_REDIS_DIR, Settings},
     store::Store,
 };
 
@@ -31,22 +36,31 @@ const DIRECTORY: &str = include_str!("../config/demo/directory.json");
 /// Marks a folder as the demo's own, to be emptied at the next start.
 const MARKER: &str = ".enrolld-demo";
 
+/// Where the demo's agents get their cases.
+const AGENTS: &str = "agents@vendor.example";
+
 /// How long any single step may take before the demo gives up and says at which.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the demo in `folder`, which is made, or emptied if an earlier demo made it; reports to `out`.
 ///
 /// # Errors
-/// When a step does not come out as it must, or the folder belongs to somebody else.
+/// When a step does not come out as it must, or the folder belongs to somebody else. [`Stopped`] by a signal: the daemon and its
+/// Redis have ended then, too.
 pub async fn run(folder: &Path, out: &mut impl Write) -> anyhow::Result<()> {
-    let folder = prepare(folder)?;
+    let mut signals = Signals::listen()?;
+    let folder = prepare(folder).await?;
     let settings = settings(&folder)?;
-    let config = folder.join("enrolld.toml");
     writeln!(
         out,
         "A daemon on SQLite, a private Redis and mail files, in {}",
         folder.display()
     )?;
+    writeln!(
+        out,
+        "DA stands for Delegated Administrator: who manages the users of a company."
+    )?;
+    settings.make_data_dir()?;
     let store = Store::open(&settings.database.url.connect_url(), 2).await?;
     store.migrate().await?;
     let sample = folder.join("directory.json");
@@ -55,42 +69,63 @@ pub async fn run(folder: &Path, out: &mut impl Write) -> anyhow::Result<()> {
         .await
         .context("the sample directory")?;
     let mail_dir = settings.data_dir.join("mail");
+    // A signal waits for the start, which takes moments: what has started whole can be ended well.
     let daemon = Daemon::start(settings, environment).await?;
-    let people = people::People::new(&daemon, mail_dir.clone())?;
+    let people = People::new(&daemon, mail_dir.clone())?;
     let stop = CancellationToken::new();
-    let working = tokio::spawn(daemon.run(stop.clone()));
-    let walked = walk(&people).await;
+    let mut working = tokio::spawn(daemon.run(stop.clone()));
+    let roads = roads::all();
+    let bar = bar(&roads);
+    let walked = tokio::select! {
+        walked = walk(&people, &roads, &bar) => walked,
+        signal = signals.next() => Err(Stopped::by(signal, &folder).into()),
+    };
+    bar.finish_and_clear();
     stop.cancel();
-    let ended = working.await.context("the daemon ended badly")?;
-    walked?;
-    ended?;
-    report::write(out, &store, &mail_dir, &config).await
+    let ended = tokio::select! {
+        ended = &mut working => ended.context("the daemon ended badly")?,
+        // Somebody does not want to wait for what runs; the daemon's Redis ends with it even so.
+        signal = signals.next() => {
+            working.abort();
+            Err(Stopped::by(signal, &folder).into())
+        }
+    };
+    if let Err(error) = walked.and(ended) {
+        store.close().await;
+        return Err(error);
+    }
+    let written = report::write(out, &store, &mail_dir, &folder).await;
+    store.close().await;
+    written
 }
 
-/// Walks all roads, with a progress bar where somebody watches.
-async fn walk(people: &people::People) -> anyhow::Result<()> {
-    let roads = roads::all();
+/// A progress bar, where somebody watches.
+fn bar(roads: &[Road]) -> ProgressBar {
     let steps: u64 = roads.iter().map(|road| road.steps.len() as u64).sum();
     let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
     let style =
         ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
+    bar
+}
+
+/// Walks all roads.
+async fn walk(people: &People, roads: &[Road], bar: &ProgressBar) -> anyhow::Result<()> {
     for road in roads {
-        for step in road.steps {
+        for step in &road.steps {
             bar.set_message(step.to_string());
-            let taken = tokio::time::timeout(PATIENCE, people.take(&step)).await;
+            let taken = tokio::time::timeout(PATIENCE, people.take(step)).await;
             taken
                 .unwrap_or_else(|_| bail!("nothing came of it within {PATIENCE:?}"))
                 .with_context(|| format!("{}: {step}", road.title))?;
             bar.inc(1);
         }
     }
-    bar.finish_and_clear();
     Ok(())
 }
 
-/// An empty folder of the demo's own.
-fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
+/// An empty folder of the demo's own, in which nothing is at work.
+async fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
     let cannot = || format!("cannot use the folder {}", folder.display());
     if folder.exists() {
         let is_empty = folder.read_dir().with_context(cannot)?.next().is_none();
@@ -100,6 +135,15 @@ fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
                 folder.display()
             );
         }
+        let data_dir = data_dir(folder);
+        let left_over = private_redis::end_left_over(&data_dir, &data_dir.join(PRIVATE_REDIS_DIR)).await;
+        left_over.map_err(|error| match error {
+            PrivateRedisError::InUse(_) => anyhow!(
+                "a daemon works in {}, so it cannot be emptied; end that daemon first, or name another folder with --folder",
+                folder.display()
+            ),
+            error => anyhow::Error::from(error).context(cannot()),
+        })?;
         std::fs::remove_dir_all(folder).with_context(cannot)?;
     }
     std::fs::create_dir_all(folder).with_context(cannot)?;
@@ -109,11 +153,15 @@ fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+fn data_dir(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
 /// Writes the demo's configuration file and loads it, so that the command line can be used on the same data afterwards.
 fn settings(folder: &Path) -> anyhow::Result<Settings> {
     let port = free_port()?;
     let mut table = toml::Table::new();
-    table.insert("data_dir".to_owned(), folder.join("data").display().to_string().into());
+    table.insert("data_dir".to_owned(), data_dir(folder).display().to_string().into());
     let mut http = toml::Table::new();
     http.insert("bind".to_owned(), format!("127.0.0.1:{port}").into());
     http.insert("public_url".to_owned(), format!("http://127.0.0.1:{port}").into());
@@ -122,7 +170,7 @@ fn settings(folder: &Path) -> anyhow::Result<Settings> {
     security.insert("link_key".to_owned(), hex(&System.random()).into());
     table.insert("security".to_owned(), security.into());
     let mut review = toml::Table::new();
-    review.insert("mailbox".to_owned(), "agents@vendor.example".into());
+    review.insert("mailbox".to_owned(), AGENTS.into());
     table.insert("review".to_owned(), review.into());
     let text = toml::to_string(&table)?;
     let file = folder.join("enrolld.toml");

@@ -30,7 +30,7 @@ mod write;
 
 pub use embedded::EmbeddedDirectory;
 pub(crate) use emptiness::{NEEDED_TABLES, empty_tables};
-pub use export::{ExportError, export};
+pub use export::{ExportError, Exported, export};
 pub use import::import;
 pub use problem::{ImportError, Problems};
 pub use summary::{Counts, ImportSummary};

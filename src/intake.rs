@@ -90,8 +90,8 @@ struct Holder {
 struct Survival {
     /// Whether it may have read what it did not take in.
     reads: bool,
-    /// The event of the inbox before whose run it was noted that it may end the daemon.
-    noted: Option<i64>,
+    /// The events of the inbox before whose run it was noted that they may end the daemon.
+    noted: Vec<i64>,
 }
 
 impl Intake {

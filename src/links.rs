@@ -53,7 +53,7 @@ impl LinkKeys {
         (!keys.is_empty()).then_some(Self { keys })
     }
 
-    /// Makes the secret parts of the link `id` from the random `nonce`.
+    /// Makes the secret parts of the link `id` from the random `nonce`: each link has its own (R54).
     pub fn issue(&self, purpose: &str, id: Uuid, nonce: [u8; 32]) -> Issued {
         // `new` sees to it that there is a key.
         let key = &self.keys[0];

@@ -1,12 +1,16 @@
 //! A `redis-server` of the daemon's own, for when no `redis.url` is set: a child on a free loopback port that keeps its data beside
 //! the database.
 //!
-//! `<data_dir>/redis.url` tells the command line where it listens. A server that a killed daemon left behind is used again.
+//! `<data_dir>/redis.url` tells the command line where it listens.
+//!
+//! A server that a killed daemon left behind goes on, and is used again: upstream can add meanwhile, as it could with a Redis of
+//! its own. Under systemd it ends with the unit. [`end_left_over`] ends it where nobody is to use it again.
 
 use std::{
-    fs::{File, TryLockError},
-    io,
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
     net::{Ipv4Addr, TcpListener},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -51,6 +55,12 @@ pub enum PrivateRedisError {
     /// Another daemon works in the folder, and its server does not answer.
     #[error("{0} belongs to another daemon that is just starting or ending; try again, or set another data_dir")]
     Taken(PathBuf),
+    /// A daemon works in the folder.
+    #[error("a daemon works in {0}")]
+    InUse(PathBuf),
+    /// A server that is to end goes on.
+    #[error("the private redis-server at {0} does not end")]
+    Stays(String),
     /// It does not answer.
     #[error("the private redis-server does not answer after {START_WITHIN:?}; its log is {0}")]
     Silent(PathBuf),
@@ -85,7 +95,11 @@ impl PrivateRedis {
     /// When it cannot be started.
     pub async fn start(data_dir: &Path, folder: &Path) -> Result<Self, PrivateRedisError> {
         let file = url_file(data_dir);
-        std::fs::create_dir_all(folder).map_err(failed(folder))?;
+        let mut made = DirBuilder::new();
+        made.recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(failed(folder))?;
         let lock_file = folder.join("lock");
         let lock = File::create(&lock_file).map_err(failed(&lock_file))?;
         let is_ours = match lock.try_lock() {
@@ -112,7 +126,7 @@ impl PrivateRedis {
                 let child = spawn(folder, port).map_err(PrivateRedisError::NoServer)?;
                 let url = format!("redis://127.0.0.1:{port}");
                 wait_for(&url, folder).await?;
-                std::fs::write(&file, format!("{url}\n")).map_err(failed(&file))?;
+                publish(&file, &url).map_err(failed(&file))?;
                 tracing::info!(url, folder = %folder.display(), "no redis.url is set: started a private redis-server");
                 (url, Some(child))
             }
@@ -139,13 +153,56 @@ impl PrivateRedis {
     pub async fn stop(self) {
         let Some(owned) = self.owned else { return };
         owned.stop.cancel();
-        if let Ok(redis) = Redis::open(&self.url) {
-            // The connection ends instead of an answer.
-            let _: Result<(), _> = redis.query(redis::cmd("SHUTDOWN").arg("NOW")).await;
-        }
+        shut_down(&self.url).await;
         let _ = tokio::time::timeout(STOP_WITHIN, owned.keeper).await;
         let _ = std::fs::remove_file(&owned.url_file);
     }
+}
+
+/// Ends the server that a daemon which was killed left behind in `folder`, if there is one.
+///
+/// # Errors
+/// [`InUse`](PrivateRedisError::InUse) when a daemon works there, and when the server does not end.
+pub async fn end_left_over(data_dir: &Path, folder: &Path) -> Result<(), PrivateRedisError> {
+    let lock_file = folder.join("lock");
+    let _lock = match File::open(&lock_file) {
+        Ok(lock) => match lock.try_lock() {
+            Ok(()) => Some(lock),
+            Err(TryLockError::WouldBlock) => return Err(PrivateRedisError::InUse(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(failed(&lock_file)(error)),
+        },
+        Err(_) => None,
+    };
+    let Ok(url) = std::fs::read_to_string(url_file(data_dir)) else {
+        return Ok(());
+    };
+    let url = url.trim();
+    if !works_in(url, folder).await {
+        return Ok(());
+    }
+    shut_down(url).await;
+    let ended = async {
+        while works_in(url, folder).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(STOP_WITHIN, ended)
+        .await
+        .map_err(|_| PrivateRedisError::Stays(url.to_owned()))
+}
+
+async fn shut_down(url: &str) {
+    if let Ok(redis) = Redis::open(url) {
+        // The connection ends instead of an answer.
+        let _: Result<(), _> = redis.query(redis::cmd("SHUTDOWN").arg("NOW")).await;
+    }
+}
+
+/// For the owner alone: the server asks for no password.
+fn publish(file: &Path, url: &str) -> io::Result<()> {
+    let mut opened = OpenOptions::new();
+    let mut opened = opened.write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    writeln!(opened, "{url}")
 }
 
 /// Starts the server again whenever it ends, until the stop.

@@ -20,7 +20,8 @@ mod values;
 mod workflow;
 
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 pub use engine::{
@@ -40,6 +41,9 @@ pub use workflow::{
 };
 
 use reader::Reader;
+
+/// The folder of the private Redis, in `data_dir`.
+pub const PRIVATE_REDIS_DIR: &str = "redis";
 
 /// The file that is read when none is named, if it exists.
 pub const SYSTEM_FILE: &str = "/etc/enrolld/enrolld.toml";
@@ -199,9 +203,18 @@ impl Settings {
         settings
     }
 
+    /// Makes `data_dir` where it is missing, for its owner alone; one that is there keeps its rights.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_data_dir(&self) -> io::Result<()> {
+        let mut folder = std::fs::DirBuilder::new();
+        folder.recursive(true).mode(0o700).create(&self.data_dir)
+    }
+
     /// The folder of the private Redis, used while `redis.url` is unset.
     pub fn private_redis_dir(&self) -> PathBuf {
-        self.data_dir.join("redis")
+        self.data_dir.join(PRIVATE_REDIS_DIR)
     }
 
     /// Every key with its effective value and source, in the order of the default file. Without secrets.

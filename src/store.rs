@@ -29,7 +29,13 @@ pub mod suppressions;
 pub mod syncs;
 pub mod transition;
 
-use std::{os::unix::fs::DirBuilderExt as _, path::Path, time::Duration};
+use std::{
+    fs::OpenOptions,
+    io::{self, ErrorKind},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use enrolld_migrations::{Migrator, MigratorTrait};
@@ -62,6 +68,9 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How long such a sign of life may take.
 const SIGN_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long connections may take to end: what still runs on them is given up then.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
 /// The database. Cloning is cheap; all clones share connections and committers.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -73,18 +82,21 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database at `url` (`sqlite://PATH`, made when missing, or `postgres://…`), with at most `connections`
-    /// to it, and starts the committers.
+    /// Opens the database at `url` (`sqlite://PATH`, made when missing in a folder that is there, or `postgres://…`), with at
+    /// most `connections` to it, and starts the committers.
     ///
     /// # Errors
     /// When the URL cannot be used or the database cannot be reached.
     pub async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
         let (writer, reader) = if url.starts_with("sqlite:") {
-            make_folder(url)?;
+            make_file(&file_of(url))?;
             (connect(url, 1).await?, connect(url, connections.max(2)).await?)
         } else {
             // One more than one: migrating holds a lock beside its work.
-            let pool = connect(url, connections.max(2)).await?;
+            let pool = match connect(url, connections.max(2)).await {
+                Err(error) => return Err(unreachable_because(url).await.unwrap_or(error)),
+                pool => pool?,
+            };
             (pool.clone(), pool)
         };
         Ok(Self {
@@ -92,6 +104,20 @@ impl Store {
             writer,
             reader,
         })
+    }
+
+    /// Ends all connections, those of clones, too; nothing more can be asked. SQLite then brings what its log holds into the
+    /// database's file, which is whole by itself. A process that just ends leaves that to the next.
+    pub async fn close(&self) {
+        let closing = async {
+            let (writer, reader) = (self.writer.close_by_ref().await, self.reader.close_by_ref().await);
+            writer.and(reader)
+        };
+        match tokio::time::timeout(CLOSE_WITHIN, closing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the connections to the database did not end well"),
+            Err(_) => tracing::debug!("the connections to the database do not end; they are left"),
+        }
     }
 
     /// Carries out the migrations that are missing.
@@ -258,6 +284,14 @@ async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, Stor
     Ok(Database::connect(options).await?)
 }
 
+/// Why PostgreSQL cannot be reached: a pool tells only that its time was up.
+async fn unreachable_because(url: &str) -> Option<StoreError> {
+    match tokio::time::timeout(SIGN_WITHIN, PgConnection::connect(url)).await {
+        Ok(Err(error)) => Some(StoreError::Unavailable(error.to_string())),
+        _ => None,
+    }
+}
+
 /// Whether the server answers on this connection; an error has the pool drop it without a farewell.
 async fn alive(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     match tokio::time::timeout(SIGN_WITHIN, connection.ping()).await {
@@ -266,22 +300,34 @@ async fn alive(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     }
 }
 
-/// Makes a folder that is closed to others, with those above it: it gets personal data, and maybe the key of links. One that is
-/// there stays as it is.
-pub(crate) fn private_folder(folder: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// SQLite makes the file, not the folder.
-fn make_folder(url: &str) -> Result<(), StoreError> {
+/// The path in the URL of a SQLite database.
+fn file_of(url: &str) -> PathBuf {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let path = percent_decode_str(path.split('?').next().unwrap_or(path)).decode_utf8_lossy();
-    let path = Path::new(&*path);
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => private_folder(folder)
-            .map_err(|error| StoreError::refused(format!("cannot make the folder {}: {error}", folder.display()))),
-        _ => Ok(()),
-    }
+    PathBuf::from(&*path)
+}
+
+/// Makes the file of a SQLite database for its owner alone, since it has names, addresses and the key of links; SQLite gives the
+/// files beside it the same rights. One that is there keeps its own.
+fn make_file(file: &Path) -> Result<(), StoreError> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    let error = match made {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => error,
+    };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Err(match folder {
+        Some(folder) if error.kind() == ErrorKind::NotFound => StoreError::refused(format!(
+            "there is no folder {} for the database; make it, or name another in database.url",
+            folder.display()
+        )),
+        _ => cannot_make(file, &error),
+    })
+}
+
+fn cannot_make(file: &Path, error: &io::Error) -> StoreError {
+    StoreError::refused(format!("cannot make the database {}: {error}", file.display()))
 }
 
 /// A span as the database counts.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+#[path = "mail/rules.rs"]
+mod rules;
 #[path = "mail/smtp.rs"]
 mod smtp;
 #[path = "mail/wordings.rs"]

@@ -82,7 +82,7 @@ macro_rules! upstream_events {
                 }
             }
 
-            fn read(kind: &str, data: Value) -> Result<Self, Refusal> {
+            fn read(kind: &str, data: &Value) -> Result<Self, Refusal> {
                 match kind {
                     $($name => read_data::<$data>(data).map(Self::$variant),)*
                     unknown => Err(Refusal::new(Reason::UnknownType, "unknown_type")
@@ -464,7 +464,7 @@ pub fn parse(bytes: &[u8]) -> Result<CloudEvent, Refusal> {
         return Err(malformed("subject", "subject must have 1 to 998 characters"));
     }
     let data = envelope.data.unwrap_or(Value::Object(serde_json::Map::new()));
-    let data = UpstreamEvent::read(&envelope.kind, data)?;
+    let data = UpstreamEvent::read(&envelope.kind, &data)?;
     if data.type_name().starts_with("registration.") {
         RegistrationId::new(envelope.subject.as_str()).map_err(|error| invalid_data(&format!("subject: {error}")))?;
     }
@@ -490,11 +490,11 @@ fn check_key(name: &str, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn read_data<T: DeserializeOwned>(data: Value) -> Result<T, Refusal> {
+fn read_data<T: DeserializeOwned>(data: &Value) -> Result<T, Refusal> {
     if !data.is_object() {
         return Err(invalid_data("data: must be an object"));
     }
-    located::read(&data).map_err(|error| invalid_data(&error.within("data")))
+    located::read(data).map_err(|error| invalid_data(&error.within("data")))
 }
 
 fn malformed(code: &str, message: &str) -> Refusal {

@@ -379,7 +379,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
                 grant_id,
                 target,
                 outcome,
-            } => provisioning::synced(&case, *grant_id, target, *outcome),
+            } => provisioning::synced(&case, *grant_id, target, outcome),
             Event::ReviewDecided { decision, reason, .. } if open.is_some() => {
                 provisioning::review_decided(&case, decision, reason.as_ref())
             }

@@ -159,7 +159,7 @@ pub fn delegate(request: &Request, facts: &DelegationFacts) -> Result<Vec<Effect
         DelegationChange::AdministratorRemoved => administrator_removed(request, facts)?,
         DelegationChange::UserAssociated => {
             usable(request, facts)?;
-            if holds_any(facts) {
+            if holds_any(facts) || facts.is_administrator_below || is_covering(request, site) {
                 return Err(not_allowed(request, "already_associated"));
             }
             // Every access has a role (R3); this is the plainest.
@@ -168,8 +168,9 @@ pub fn delegate(request: &Request, facts: &DelegationFacts) -> Result<Vec<Effect
         DelegationChange::UserDisassociated => disassociated(request, facts)?,
         DelegationChange::RoleAssigned(role) => {
             usable(request, facts)?;
-            let held = held_here(request, facts).chain(&facts.held_above);
-            if held.into_iter().any(|held| held.access == Access::Role(role)) {
+            let mut held = held_here(request, facts).chain(&facts.held_above);
+            let comes_with_duty = role == Role::CustomerAdministrator && is_covering(request, site);
+            if comes_with_duty || held.any(|held| held.access == Access::Role(role)) {
                 return Err(not_allowed(request, "already_assigned"));
             }
             vec![grant(Access::Role(role))]
@@ -249,6 +250,12 @@ fn holds_any(facts: &DelegationFacts) -> bool {
     !(facts.held.is_empty() && facts.held_above.is_empty())
 }
 
+/// Whether the account is DA of the organization or above it. Those of the directory have no grants: they hold their access, Customer
+/// Administrator included, already (R59, D20).
+fn is_covering(request: &Request, site: &SiteFacts) -> bool {
+    site.administrators.iter().any(|da| da.account_id == request.account_id)
+}
+
 fn is_appointed(request: &Request, facts: &DelegationFacts) -> bool {
     facts
         .company
@@ -273,7 +280,7 @@ fn terms_accepted(request: &Request, facts: &DelegationFacts) -> Result<Vec<Effe
 /// Another DA (R58), who is Customer Administrator as any (R59, D20).
 fn administrator_added(request: &Request, facts: &DelegationFacts, site: &SiteFacts) -> Result<Vec<Effect>, Refusal> {
     usable(request, facts)?;
-    if site.administrators.iter().any(|da| da.account_id == request.account_id) {
+    if is_covering(request, site) {
         return Err(not_allowed(request, "already_administrator"));
     }
     let administrator = Access::Role(Role::CustomerAdministrator);

@@ -1,6 +1,7 @@
 //! Effects as data: what a decision wants done. The store writes them in the transaction of the decision.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -164,7 +165,7 @@ pub struct Alert {
 }
 
 /// The kinds of alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertCode {
     /// A job is dead (D22).

@@ -102,7 +102,7 @@ pub enum Event {
 }
 
 /// What driving a grant to a target came to (D11).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Synced {
     /// The target has it.
     Confirmed,
@@ -110,6 +110,11 @@ pub enum Synced {
     Refused {
         /// With this status.
         status: u16,
+    },
+    /// A DA has taken it back meanwhile, and the target has it no more (R58).
+    TakenBack {
+        /// Who.
+        by: AccountId,
     },
 }
 
@@ -240,6 +245,10 @@ impl Event {
                 outcome: Synced::Refused { .. },
                 ..
             } => "registration.provisioning_refused",
+            Self::Synced {
+                outcome: Synced::TakenBack { .. },
+                ..
+            } => "registration.access_taken_back",
             Self::Undeliverable { .. } => "registration.email_undeliverable",
             Self::Superseded { .. } => "registration.superseded",
             Self::Aside(Aside::JobDied { .. }) => "registration.job_died",

@@ -51,7 +51,7 @@ pub struct Mailboxes {
 }
 
 /// Addresses `mail`, made at the registration's step `step`, to its `reader` as the directory has them now, or to one of
-/// the `mailboxes`. Mails about delegation and alerts may belong to no registration; others are not sent without one.
+/// the `mailboxes`. All mails to a person go to the one address of their profile (R52). Mails about delegation and alerts may belong to no registration; others are not sent without one.
 pub fn deliver(
     mail: &Mail,
     step: u32,

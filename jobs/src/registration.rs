@@ -48,7 +48,7 @@ pub struct Registration {
     /// Whether an agent chose the organization selected: no further assessment is asked for (D9, D10).
     #[serde(default)]
     pub assessed: bool,
-    /// Reminders and other notices sent in the present wait: tells what the next timer is for (D1, D10, D12).
+    /// Reminders and other notices sent in the present wait: tells what the next timer is for (D1, D10, D11, D12).
     #[serde(default)]
     pub notices: u32,
     /// The next moment at which the daemon acts by itself.
@@ -57,6 +57,9 @@ pub struct Registration {
     /// Jobs of ours for this registration that are dead: agents have it as a case meanwhile (D22).
     #[serde(default)]
     pub dead_jobs: Vec<Uuid>,
+    /// The newer registration of the account that took the place of this one (D18).
+    #[serde(default)]
+    pub superseded_by: Option<RegistrationId>,
     /// Where it stands.
     pub state: State,
 }

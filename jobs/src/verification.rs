@@ -1,4 +1,4 @@
-//! Job `verification`: may this person ask for access, with these numbers (R7–R11, R20–R28, D13, D14, D19)?
+//! Job `verification`: may this person ask for access, with these numbers (R1, R7–R11, R20–R28, D13, D14, D19)?
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ const SHIPPED: &str = include_str!("../../config/personal-domains.txt");
 /// Families that are personal under every public suffix: `yahoo.fr`, `hotmail.co.uk` (R11, D13).
 const FAMILIES: [&str; 6] = ["gmail", "googlemail", "hotmail", "rocketmail", "yahoo", "ymail"];
 
-/// Everything that is wrong, in the order of the page's fields (R27); empty when the request is good.
+/// Everything that is wrong, in the order of the page's fields (R1, R27, D19); empty when the request is good.
 ///
 /// `today` is the date in UTC on which the contract must hold.
 pub fn verify(
@@ -46,6 +46,7 @@ pub fn verify(
     errors.into_iter().map(FieldError::from).collect()
 }
 
+/// The profile is there, and may be used (R7).
 fn account_error(account: &Account) -> Option<Code> {
     match account.status {
         AccountStatus::Active => None,
@@ -54,6 +55,7 @@ fn account_error(account: &Account) -> Option<Code> {
     }
 }
 
+/// An address that mail can be sent to, of a company (R11), and that mail did not come back from (D22).
 fn email_error(account: &Account, personal: &PersonalDomains, undeliverable: bool) -> Option<Code> {
     let Some(text) = account.email.as_deref().filter(|text| !text.trim().is_empty()) else {
         return Some(Code::EmailMissing);
@@ -66,6 +68,7 @@ fn email_error(account: &Account, personal: &PersonalDomains, undeliverable: boo
     }
 }
 
+/// A number (R20) of a contract that is the applicant's own, entitles, and is active (R8, R24).
 fn contract_errors(entered: &Entered, present: &Present, today: NaiveDate) -> Vec<Code> {
     if entered.as_str().is_empty() {
         return vec![Code::ContractRequired];
@@ -86,6 +89,7 @@ fn contract_errors(entered: &Entered, present: &Present, today: NaiveDate) -> Ve
     errors
 }
 
+/// A number (R20) of a device that the contract covers (R10, R25).
 fn serial_error(entered: &Entered, present: &Present) -> Option<Code> {
     if entered.as_str().is_empty() {
         return Some(Code::SerialRequired);

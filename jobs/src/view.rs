@@ -1,4 +1,4 @@
-//! What the outside sees of a registration (contract, sections 2 and 3).
+//! What the outside sees of a registration, and what ops are told (contract, sections 2 and 3).
 
 mod texts;
 
@@ -6,10 +6,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::{
     decide::{TimelineEntry, allowed, allowed_in},
     directory::{Administrator, Organization},
+    effect::{Alert, AlertCode},
     registration::{Field, FieldErrorCode, Registration, ReviewReason, State, StateName},
     values::{AccountId, Locale, OrganizationId, RegistrationId, Role},
 };
@@ -38,6 +40,25 @@ pub struct RegistrationChanged {
     pub summary: RegistrationSummary,
     /// Raised with every change: drop what is not above the last seen.
     pub version: u64,
+}
+
+/// The data of `ops.alert`: something that ops should know of (contract, section 2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "OpsAlert")]
+pub struct OpsAlert {
+    /// What it is.
+    pub code: AlertCode,
+    /// What happened, in a sentence; no secret and no full address.
+    pub message: String,
+    /// The registration concerned.
+    pub registration_id: Option<RegistrationId>,
+    /// The job concerned.
+    #[schemars(with = "Option<String>", extend("format" = "uuid"))]
+    pub job_id: Option<Uuid>,
+    /// The account concerned.
+    pub account_id: Option<AccountId>,
+    /// The organization concerned.
+    pub organization_id: Option<OrganizationId>,
 }
 
 /// The part of the view that `registration.changed` carries too.
@@ -186,6 +207,20 @@ impl RegistrationChanged {
         Self {
             summary: RegistrationSummary::new(registration),
             version: registration.version,
+        }
+    }
+}
+
+impl OpsAlert {
+    /// The data of the event that tells ops of `alert`, which concerns `registration`, if any.
+    pub fn new(alert: &Alert, registration: Option<RegistrationId>) -> Self {
+        Self {
+            code: alert.code,
+            message: alert.message.clone(),
+            registration_id: registration,
+            job_id: alert.job,
+            account_id: alert.account_id.clone(),
+            organization_id: alert.organization_id.clone(),
         }
     }
 }

@@ -144,7 +144,9 @@ CREATE TABLE grants (
     organization_id TEXT NOT NULL,
     access TEXT NOT NULL,
     granted_ms BIGINT NOT NULL,
-    ended_ms BIGINT
+    ended_ms BIGINT,
+    -- The DA who took it back, if one did.
+    ended_by TEXT
 );
 CREATE INDEX grants_account ON grants (account_id, organization_id) WHERE ended_ms IS NULL;
 CREATE INDEX grants_registration ON grants (registration_id);

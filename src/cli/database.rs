@@ -1,5 +1,7 @@
 //! The database, for commands that find it made and current.
 
+use std::sync::Mutex;
+
 use anyhow::{Context as _, bail};
 
 use crate::{
@@ -10,12 +12,35 @@ use crate::{
 /// Connections of one command.
 const CONNECTIONS: u32 = 2;
 
-/// Opens the database, made when it is missing.
+/// What the command has opened, to be closed at its end whatever way that comes: SQLite writes its log into its file only then.
+static OPENED: Mutex<Vec<Store>> = Mutex::new(Vec::new());
+
+/// Opens the database, made when it is missing; so is `data_dir` if it is to stand there, but no other folder.
 pub(super) async fn open_or_make(settings: &Settings) -> anyhow::Result<Store> {
     let url = &settings.database.url;
-    Store::open(&url.connect_url(), CONNECTIONS)
+    if let DatabaseUrl::Sqlite(path) = url
+        && path.parent() == Some(&settings.data_dir)
+    {
+        let made = settings.make_data_dir();
+        made.with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
+    }
+    let remedy = match url {
+        DatabaseUrl::Sqlite(_) => "",
+        DatabaseUrl::Postgres(_) => "; see that it runs and that database.url is right",
+    };
+    let store = Store::open(&url.connect_url(), CONNECTIONS)
         .await
-        .with_context(|| format!("cannot open the database {url}; see that it runs and that database.url is right"))
+        .with_context(|| format!("cannot open the database {url}{remedy}"))?;
+    OPENED.lock().expect("nobody panics with it").push(store.clone());
+    Ok(store)
+}
+
+/// Closes what the command has opened.
+pub(super) async fn close() {
+    let opened = std::mem::take(&mut *OPENED.lock().expect("nobody panics with it"));
+    for store in opened {
+        store.close().await;
+    }
 }
 
 /// Opens the database, which must be there and of this release's schema.

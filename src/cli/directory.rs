@@ -1,5 +1,6 @@
 //! `enrolld directory`: the embedded directory in and out.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::{
     table::{Column, table},
 };
 use crate::{
-    directory::{self, ImportSummary},
+    directory::{self, Exported, ImportSummary},
     environment::{Environment as _, System},
     settings::Settings,
     store::Store,
@@ -42,11 +43,14 @@ Examples:
     /// Write the directory as a JSON file that `import` takes
     #[command(after_help = "Examples:
   enrolld directory export > directory.json
-  enrolld directory export --output directory.json")]
+  enrolld directory export directory.json")]
     Export {
         /// File to write; `-` is standard output
-        #[arg(long, value_name = "FILE", default_value = "-")]
-        output: PathBuf,
+        #[arg(default_value = "-")]
+        file: PathBuf,
+        /// Form of what is told about a file that was written: how many records of each type
+        #[arg(long, value_enum, value_name = "FORM", default_value_t = Format::Table)]
+        output: Format,
     },
 }
 
@@ -61,11 +65,26 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 Format::Table => output::text(&summary_table(Screen::stdout(), &summary)),
             }
         }
-        Command::Export { output: file } if file == Path::new("-") => {
-            Ok(directory::export(store.reader(), BufWriter::new(Stdout::new())).await?)
+        Command::Export { file, .. } if file == Path::new("-") => {
+            directory::export(store.reader(), BufWriter::new(Stdout::new())).await?;
+            Ok(())
         }
-        Command::Export { output: file } => to_file(&store, &file).await,
+        Command::Export { file, output: form } => {
+            let exported = to_file(&store, &file).await?;
+            match form {
+                Format::Json => output::json(&exported.into_iter().collect::<BTreeMap<_, _>>()),
+                Format::Table => output::text(&exported_table(Screen::stdout(), &exported)),
+            }
+        }
     }
+}
+
+fn exported_table(screen: Screen, exported: &Exported) -> String {
+    let columns = [Column::new("RECORDS", 0), Column::new("WRITTEN", 0).number()];
+    let rows = exported
+        .iter()
+        .map(|(name, count)| [(*name).to_owned(), count.to_string()]);
+    table(screen, columns, rows)
 }
 
 fn summary_table(screen: Screen, summary: &ImportSummary) -> String {
@@ -87,7 +106,7 @@ fn summary_table(screen: Screen, summary: &ImportSummary) -> String {
 }
 
 /// The file is there whole or not at all: it is written beside its place, and then moved there.
-async fn to_file(store: &Store, file: &Path) -> anyhow::Result<()> {
+async fn to_file(store: &Store, file: &Path) -> anyhow::Result<Exported> {
     // Not a pipe or device: those stay what they are.
     if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
         return Ok(directory::export(store.reader(), open(file)?).await?);
@@ -95,11 +114,11 @@ async fn to_file(store: &Store, file: &Path) -> anyhow::Result<()> {
     let beside = file.with_added_extension("partial");
     let result = async {
         let mut writer = open(&beside)?;
-        directory::export(store.reader(), &mut writer).await?;
+        let exported = directory::export(store.reader(), &mut writer).await?;
         writer.flush()?;
         writer.get_ref().sync_all()?;
         fs::rename(&beside, file)?;
-        Ok(())
+        Ok(exported)
     };
     result
         .await

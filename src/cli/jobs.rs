@@ -146,11 +146,11 @@ fn list(screen: Screen, jobs: &[job::Model]) -> String {
         Column::new("ID", 0),
         Column::new("KIND", 1),
         Column::new("STATE", 0).state(),
-        Column::new("SUBJECT", 2),
-        Column::new("CREATED", 3),
-        Column::new("DUE", 4),
+        Column::new("ABOUT", 2),
+        Column::new("CREATED", 4),
+        Column::new("DUE", 5),
         Column::new("ATTEMPTS", 6).number(),
-        Column::new("ERROR", 5).wrapped(),
+        Column::new("ERROR", 3).wrapped(),
     ];
     let rows = jobs.iter().map(|job| {
         let waits = matches!(job.state.as_str(), "scheduled" | "retrying");

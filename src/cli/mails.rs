@@ -165,10 +165,10 @@ fn list(screen: Screen, mails: &[mail::Model]) -> String {
         Column::new("ID", 0),
         Column::new("KIND", 1),
         Column::new("STATE", 0).state(),
-        Column::new("SUBJECT", 2),
-        Column::new("CREATED", 3),
+        Column::new("REGISTRATION", 2),
+        Column::new("CREATED", 4),
         Column::new("SENT", 5),
-        Column::new("ADDRESS", 4).wrapped(),
+        Column::new("ADDRESS", 3).wrapped(),
     ];
     let rows = mails.iter().map(|mail| {
         [

@@ -105,6 +105,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
             let filter = Filter {
                 account_id: account,
                 state,
+                before: None,
                 limit: listing.asked(),
             };
             let store = database::open(settings).await?;

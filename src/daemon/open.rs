@@ -14,11 +14,16 @@ use crate::{
     links::{LinkKeys, hex},
     private_redis::PrivateRedis,
     queue::Redis,
-    settings::Settings,
+    settings::{DatabaseUrl, Settings},
     store::Store,
 };
 
 pub(super) async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
+    if let DatabaseUrl::Sqlite(path) = &settings.database.url
+        && !path.exists()
+    {
+        bail!("there is no database {}; run `enrolld migrate` first", path.display());
+    }
     let url = settings.database.url.connect_url();
     let store = Store::open(&url, settings.database.max_connections).await;
     store.with_context(|| {

@@ -29,6 +29,8 @@ pub(super) struct People {
 pub(super) struct Letter {
     pub(super) to: String,
     pub(super) subject: String,
+    /// The registration that it is about.
+    pub(super) registration: Option<String>,
     pub(super) text: String,
 }
 
@@ -168,6 +170,10 @@ pub(super) fn letters(dir: &Path) -> anyhow::Result<Vec<Letter>> {
         letters.push(Letter {
             to: to.unwrap_or_default().to_owned(),
             subject: message.subject().unwrap_or_default().to_owned(),
+            registration: message
+                .header("X-Enrolld-Registration")
+                .and_then(|header| header.as_text())
+                .map(str::to_owned),
             text: message.body_text(0).unwrap_or_default().into_owned(),
         });
     }

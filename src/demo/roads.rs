@@ -50,6 +50,21 @@ pub(super) enum Step {
     Refused(usize),
 }
 
+impl Road {
+    /// The registrations that it is about, in the order in which they come up.
+    pub(super) fn registrations(&self) -> Vec<&'static str> {
+        let mut ids = Vec::new();
+        for step in &self.steps {
+            if let Step::Send { subject, .. } | Step::Await { subject, .. } = step
+                && !ids.contains(subject)
+            {
+                ids.push(*subject);
+            }
+        }
+        ids
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -70,6 +85,7 @@ pub(super) fn all() -> Vec<Road> {
         overtaken(),
         granted(),
         denied(),
+        none_of_the_above(),
         wrong_data(),
         personal_address(),
         refused(),
@@ -241,6 +257,32 @@ fn denied() -> Road {
             Step::Mail {
                 address: "emma@lagelanden.example",
                 mail: "Your access request was denied",
+            },
+        ],
+    }
+}
+
+fn none_of_the_above() -> Road {
+    Road {
+        title: "None of the organizations offered is the right one: an agent takes over",
+        steps: vec![
+            submitted("sam-1", "sam", "93988398", "FOC1436Y3XM"),
+            Step::Await {
+                subject: "sam-1",
+                state: "awaiting_organization",
+            },
+            Step::Send {
+                kind: "registration.organization_selected",
+                subject: "sam-1",
+                data: json!({"organization_id": null}),
+            },
+            Step::Await {
+                subject: "sam-1",
+                state: "in_review",
+            },
+            Step::Mail {
+                address: super::AGENTS,
+                mail: "Review: sam-1",
             },
         ],
     }

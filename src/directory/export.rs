@@ -29,12 +29,15 @@ pub enum ExportError {
     Write(#[from] io::Error),
 }
 
+/// The types of records by their name in the file, and how many of each were written.
+pub type Exported = Vec<(&'static str, u64)>;
+
 /// Writes the directory in the JSON form of the contract's section 4, one record a line: records by id in the order of
 /// bytes, `administrators` in order of appointment. Appointments made by registrations are not part of it.
 ///
 /// # Errors
 /// When the database or `writer` fails; what was written is not whole then.
-pub async fn export<W: Write + Send>(db: &DatabaseConnection, writer: W) -> Result<(), ExportError> {
+pub async fn export<W: Write + Send>(db: &DatabaseConnection, writer: W) -> Result<Exported, ExportError> {
     let postgres = db.get_database_backend() == sea_orm::DbBackend::Postgres;
     let options = TransactionOptions {
         // One view over all statements; SQLite gives it anyway.
@@ -43,12 +46,15 @@ pub async fn export<W: Write + Send>(db: &DatabaseConnection, writer: W) -> Resu
         ..TransactionOptions::default()
     };
     let transaction = db.begin_with_options(options).await?;
-    let result = write_sections(&transaction, Lists { writer, first: true }).await;
+    let result = write_sections(&transaction, Lists::new(writer)).await;
     transaction.rollback().await?;
     result
 }
 
-async fn write_sections<W: Write + Send, C: ConnectionTrait>(db: &C, mut lists: Lists<W>) -> Result<(), ExportError> {
+async fn write_sections<W: Write + Send, C: ConnectionTrait>(
+    db: &C,
+    mut lists: Lists<W>,
+) -> Result<Exported, ExportError> {
     lists.begin(Section::Organizations)?;
     for chunk in ids::<organization::Entity, C>(db).await?.chunks(CHUNK) {
         for model in rows::<organization::Entity, C>(db, chunk, |model| &model.id).await? {
@@ -147,24 +153,34 @@ fn contract_record(model: contract::Model) -> Result<Contract, DbErr> {
 /// The lists of the file, one record a line.
 struct Lists<W> {
     writer: W,
-    first: bool,
+    written: Exported,
 }
 
 impl<W: Write> Lists<W> {
+    fn new(writer: W) -> Self {
+        Self {
+            writer,
+            written: Vec::new(),
+        }
+    }
+
     fn begin(&mut self, section: Section) -> io::Result<()> {
         let before = if section == Section::Organizations { "{" } else { "],\n" };
-        self.first = true;
+        self.written.push((section.name(), 0));
         write!(self.writer, "{before}\"{}\":[", section.name())
     }
 
     fn record(&mut self, record: &impl Serialize) -> io::Result<()> {
-        self.writer.write_all(if self.first { b"\n" } else { b",\n" })?;
-        self.first = false;
+        if let Some((_, count)) = self.written.last_mut() {
+            self.writer.write_all(if *count == 0 { b"\n" } else { b",\n" })?;
+            *count += 1;
+        }
         serde_json::to_writer(&mut self.writer, record).map_err(io::Error::from)
     }
 
-    fn end(mut self) -> io::Result<()> {
+    fn end(mut self) -> io::Result<Exported> {
         self.writer.write_all(b"]}\n")?;
-        self.writer.flush()
+        self.writer.flush()?;
+        Ok(self.written)
     }
 }

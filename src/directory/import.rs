@@ -25,6 +25,12 @@ const BEFORE: &str = "LOCK TABLE directory_organizations IN SHARE ROW EXCLUSIVE 
 const AFTER: &str = "ANALYZE directory_organizations, directory_accounts, directory_account_contracts, \
     directory_contracts, directory_devices, directory_administrators";
 
+/// The statuses of accounts that mean something (contract, section 4).
+const ACCOUNT_STATUSES: [&str; 3] = ["active", "inactive", "incomplete"];
+
+/// Those of contracts that are known; only `active` ones entitle.
+const CONTRACT_STATUSES: [&str; 2] = ["active", "inactive"];
+
 /// Imports a JSON file, or a folder of CSV files, in one transaction (contract, section 4).
 ///
 /// A record replaces the stored one whole. Appointments are only added, as of `now`, in the order of the file, behind
@@ -77,6 +83,7 @@ async fn carry_out(
     let mut parents = references::stored_parents(db).await?;
     references::check(db, file, &mut parents, &mut problems).await?;
     problems.into_result()?;
+    warn_of_statuses(file);
 
     let summary = ImportSummary {
         organizations: write::organizations(db, &file.organizations).await?,
@@ -93,4 +100,34 @@ async fn carry_out(
         roots::raise_all(db, &parents).await?;
     }
     Ok(summary)
+}
+
+/// A status is taken as it is given, and verification then refuses whoever has an unknown one: more likely that was not meant.
+fn warn_of_statuses(file: &DirectoryFile) {
+    let accounts = file.accounts.iter().map(|placed| &placed.record);
+    let unknown: Vec<_> = accounts
+        .filter(|account| !ACCOUNT_STATUSES.contains(&account.status.as_str()))
+        .collect();
+    if let Some(first) = unknown.first() {
+        tracing::warn!(
+            accounts = unknown.len(),
+            first = first.id.as_str(),
+            status = first.status,
+            "accounts have a status that is none of {}, and count as inactive",
+            ACCOUNT_STATUSES.join(", ")
+        );
+    }
+    let contracts = file.contracts.iter().map(|placed| &placed.record);
+    let unknown: Vec<_> = contracts
+        .filter(|contract| !CONTRACT_STATUSES.contains(&contract.status.as_str()))
+        .collect();
+    if let Some(first) = unknown.first() {
+        tracing::warn!(
+            contracts = unknown.len(),
+            first = first.number,
+            status = first.status,
+            "contracts have a status that is none of {}, and do not entitle",
+            CONTRACT_STATUSES.join(", ")
+        );
+    }
 }

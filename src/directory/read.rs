@@ -23,7 +23,8 @@ pub const MAX_LEVELS: usize = 64;
 /// How many keys one statement names. SQLite takes 32,766 parameters.
 pub(super) const CHUNK: usize = 500;
 
-/// Profile, contract and device in one row. The contract is found only through the profile's list (D14).
+/// Profile, contract and device in one row. The contract is found only through the profile's list (R24, D14), the device only under
+/// that contract (R25).
 const APPLICANT: &str = "\
     SELECT a.id, a.name, a.email, a.status, a.locale, a.flagged, \
            c.number, c.type, c.status AS contract_status, c.ends_on, c.organization_id, c.flagged AS contract_flagged, \

@@ -56,7 +56,7 @@ impl Executor {
             };
             let besides = |phase, losses| self.besides(sync, grant, phase, losses);
             match progress(wanted, call, answer) {
-                Progress::Reached(reached) => return confirmed(sync, synced, besides(reached, losses), wanted),
+                Progress::Reached(reached) => return confirmed(sync, grant, synced, besides(reached, losses), wanted),
                 Progress::Poll(reached) => {
                     let note = format!("{} is at it", sync.target);
                     return Ran {
@@ -82,7 +82,13 @@ impl Executor {
                         ..Outcome::Unavailable(failure).into()
                     };
                 }
-                Progress::Refused { status, detail } => return refused(sync, synced, status, &detail),
+                // Of what is not wanted any more a refusal says nothing either.
+                Progress::Refused { status, detail } => {
+                    return Ran {
+                        besides: besides(phase, losses),
+                        ..refused(sync, synced, status, &detail)
+                    };
+                }
             }
         }
         // Every other answer has ended the run.
@@ -115,16 +121,22 @@ fn fail(class: &'static str, message: &str) -> Ran {
     Outcome::Fail(Failure::new(class, message)).into()
 }
 
-fn confirmed(sync: &sync::Model, grant: &SyncedGrant, besides: Transition, wanted: Wanted) -> Ran {
-    let event = match wanted {
-        Wanted::Present => Some(synced(sync, grant, Synced::Confirmed)),
-        Wanted::Absent => None,
+fn confirmed(sync: &sync::Model, row: &grant::Model, grant: &SyncedGrant, besides: Transition, wanted: Wanted) -> Ran {
+    let outcome = match wanted {
+        Wanted::Present => Some(Synced::Confirmed),
+        Wanted::Absent => taken_back(row),
     };
     Ran {
         besides,
-        event,
+        event: outcome.map(|outcome| synced(sync, grant, outcome)),
         ..Outcome::Done(None).into()
     }
+}
+
+/// What a DA took back while it was being set up ends the registration; what an agent took back has ended it.
+fn taken_back(row: &grant::Model) -> Option<Synced> {
+    let by = AccountId::new(row.ended_by.as_deref()?).ok()?;
+    Some(Synced::TakenBack { by })
 }
 
 fn refused(sync: &sync::Model, grant: &SyncedGrant, status: u16, detail: &str) -> Ran {

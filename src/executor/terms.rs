@@ -60,6 +60,7 @@ impl Executor {
         let origin = Origin {
             registration_id: appointment.registration_id.clone(),
             step: 0,
+            by: None,
         };
         let mut besides = Transition::default();
         match terms::due(elapsed, sent, &self.0.rules) {

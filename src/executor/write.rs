@@ -13,8 +13,8 @@ use enrolld_jobs::{
     job::JobKind,
     registration::{Registration, ReviewReason, State},
     terms::{self, Due},
-    values::AccountId,
-    view::RegistrationChanged,
+    values::{AccountId, RegistrationId},
+    view::{OpsAlert, RegistrationChanged},
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -81,9 +81,13 @@ impl Parts {
         now: DateTime<Utc>,
     ) -> Transition {
         let mut transition = settled(&Cause::Inbox(inbox.clone()));
+        let origin = Origin {
+            by: Some(request.by.to_string()),
+            ..Origin::default()
+        };
         for (index, effect) in effects.iter().enumerate() {
             let id = event_effect_id(inbox.seq, index);
-            self.write_effect(&mut transition, id, effect, &Origin::default(), now);
+            self.write_effect(&mut transition, id, effect, &origin, now);
         }
         transition.delegations.push(NewDelegation {
             id: event_effect_id(inbox.seq, effects.len()),
@@ -223,6 +227,7 @@ impl Parts {
             Effect::EndGrant { grant_id } => transition.ended_grants.push(EndedGrant {
                 id: *grant_id,
                 ended_ms: milliseconds(now),
+                ended_by: origin.by.clone(),
             }),
             Effect::AcceptTerms {
                 account_id,
@@ -275,6 +280,8 @@ pub(super) struct Origin {
     pub(super) registration_id: Option<String>,
     /// The step that it is at.
     pub(super) step: i64,
+    /// The DA whose doing it is, if it is one's.
+    pub(super) by: Option<String>,
 }
 
 impl Origin {
@@ -282,6 +289,7 @@ impl Origin {
         Self {
             registration_id: Some(registration.id.to_string()),
             step: i64::from(registration.step),
+            by: None,
         }
     }
 }
@@ -387,6 +395,8 @@ fn changed_event(registration: &Registration, now: DateTime<Utc>) -> String {
 
 /// The CloudEvent `ops.alert` (contract, section 2).
 fn alert_event(id: Uuid, alert: &Alert, origin: &Origin, now: DateTime<Utc>) -> String {
+    let registration = origin.registration_id.as_deref();
+    let registration = registration.and_then(|id| RegistrationId::new(id).ok());
     let subject = origin
         .registration_id
         .as_deref()
@@ -400,14 +410,7 @@ fn alert_event(id: Uuid, alert: &Alert, origin: &Origin, now: DateTime<Utc>) -> 
         "subject": subject,
         "time": now.to_rfc3339_opts(SecondsFormat::Millis, true),
         "datacontenttype": "application/json",
-        "data": {
-            "code": alert.code.as_str(),
-            "message": alert.message,
-            "registration_id": origin.registration_id,
-            "job_id": alert.job,
-            "account_id": alert.account_id,
-            "organization_id": alert.organization_id,
-        },
+        "data": OpsAlert::new(alert, registration),
     });
     event.to_string()
 }

@@ -30,12 +30,12 @@ pub(super) async fn alive() -> impl IntoResponse {
 /// `GET /readyz`: 200 when work goes on, 503 when it waits, and for what.
 pub(super) async fn ready(State(state): State<Arc<Parts>>) -> Response {
     let (database, redis, migrations) = tokio::join!(database(&state), redis(&state), migrations(&state));
-    let draining = if state.stop.is_cancelled() {
+    let running = if state.stop.is_cancelled() {
         Err("the daemon is stopping".to_owned())
     } else {
         Ok(())
     };
-    let checks = [&database, &redis, &migrations, &draining];
+    let checks = [&database, &redis, &migrations, &running];
     let ready = checks.iter().all(|check| check.is_ok());
     let body = json!({
         "ready": ready,
@@ -43,7 +43,7 @@ pub(super) async fn ready(State(state): State<Arc<Parts>>) -> Response {
             "database": shown(database),
             "redis": shown(redis),
             "migrations": shown(migrations),
-            "draining": shown(draining),
+            "running": shown(running),
         },
     });
     let status = if ready {
@@ -90,6 +90,7 @@ async fn migrations(state: &Parts) -> Check {
                 state.migrated.store(true, Ordering::Relaxed);
                 Ok(())
             }
+            Ok(1) => Err("1 migration is missing; run `enrolld migrate`".to_owned()),
             Ok(number) => Err(format!("{number} migrations are missing; run `enrolld migrate`")),
             Err(error) => Err(error.to_string()),
         }

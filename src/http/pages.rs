@@ -80,7 +80,7 @@ pub(super) enum Page {
     Unknown,
     /// It cannot be answered now.
     Later,
-    /// The applicant is DA (R55–R61).
+    /// The applicant is DA (R55, R57): what they may do (R58, R59), that it may take 24 hours (R60), and where to go next (R61).
     Appointed {
         /// Where.
         organization: Option<Place>,

@@ -15,7 +15,11 @@ use enrolld_jobs::{
 };
 
 use super::{Parts, guard, problem::Problem};
-use crate::store::{Store, error::StoreError, registrations::Filter};
+use crate::store::{
+    Store,
+    error::StoreError,
+    registrations::{Filter, Place},
+};
 
 /// Registrations listed when no limit is asked for.
 const DEFAULT_LIMIT: u64 = 100;
@@ -42,7 +46,8 @@ pub(super) async fn show(
     Ok(json(&view))
 }
 
-/// `GET /v1/registrations?account_id=&state=&limit=`: a list of views, newest first.
+/// `GET /v1/registrations?account_id=&state=&limit=&before=`: a list of views, newest first. The header `Link` leads to the next
+/// page, where there is one.
 pub(super) async fn list(
     State(state): State<Arc<Parts>>,
     uri: Uri,
@@ -50,10 +55,40 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     guard::may_read(&state, &uri, &headers)?;
-    let filter = filter(query.as_deref().unwrap_or_default())?;
+    let mut filter = filter(query.as_deref().unwrap_or_default())?;
     let store = state.executor.store();
-    let registrations = store.registrations(&filter).await?;
-    Ok(json(&views(store, registrations).await?))
+    let limit = filter.limit;
+    // One more tells whether there are more.
+    filter.limit += 1;
+    let mut registrations = store.registrations(&filter).await?;
+    filter.limit = limit;
+    let has_more = registrations.len() as u64 > limit;
+    if has_more {
+        registrations.pop();
+    }
+    let next = registrations
+        .last()
+        .filter(|_| has_more)
+        .map(|last| next_page(&filter, last));
+    let list = json(&views(store, registrations).await?);
+    Ok(match next {
+        Some(next) => ([(header::LINK, next)], list).into_response(),
+        None => list,
+    })
+}
+
+/// Where the list goes on behind `last`: only the path, since a proxy may have given the daemon another address.
+fn next_page(filter: &Filter, last: &Registration) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    if let Some(account_id) = &filter.account_id {
+        query.append_pair("account_id", account_id.as_str());
+    }
+    if let Some(state) = filter.state {
+        query.append_pair("state", state.as_str());
+    }
+    query.append_pair("limit", &filter.limit.to_string());
+    query.append_pair("before", &Place::of(last).to_string());
+    format!("</v1/registrations?{}>; rel=\"next\"", query.finish())
 }
 
 fn json(value: &impl serde::Serialize) -> Response {
@@ -102,9 +137,14 @@ fn filter(query: &str) -> Result<Filter, Problem> {
                 let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
                 filter.limit = limit.ok_or_else(|| wrong(format!("must be a number from 1 to {MAX_LIMIT}")))?;
             }
+            "before" => {
+                let place = Place::parse(&value);
+                filter.before = Some(place.ok_or_else(|| wrong("must be as a header Link has it".to_owned()))?);
+            }
             unknown => {
                 let unknown: String = unknown.chars().take(64).collect();
-                let detail = format!("parameter {unknown:?} is not known; there are account_id, state and limit");
+                let detail =
+                    format!("parameter {unknown:?} is not known; there are account_id, state, limit and before");
                 return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
             }
         }

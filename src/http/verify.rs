@@ -36,7 +36,7 @@ pub(super) async fn show(State(state): State<Arc<Parts>>, headers: HeaderMap, to
     }
 }
 
-/// `POST /verify/{token}`: uses the link.
+/// `POST /verify/{token}`: uses the link, and tells what has come of it (R55).
 pub(super) async fn confirm(State(state): State<Arc<Parts>>, headers: HeaderMap, token: Token) -> Response {
     let opened = match open(&state.executor, token).await {
         Ok(Some(opened)) => opened,
@@ -133,7 +133,7 @@ impl Opened {
     }
 }
 
-/// What using the link has come to.
+/// What using the link has come to: one is DA now (R57), or more is needed (R56).
 fn result(registration: &Registration) -> Page {
     match &registration.state {
         // One is DA from the appointment on, before access is there (D4).

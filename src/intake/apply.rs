@@ -65,59 +65,95 @@ impl Intake {
         Ok(())
     }
 
-    /// What an earlier holder left waiting. Alone, and noted before it starts: one of them may have been its end.
+    /// What an earlier holder left waiting. Some of it may have been its end, so that is noted before it is tried: in groups first;
+    /// should one of those be the end of this daemon, each of its events is tried alone by the next.
     pub(super) async fn apply_left_over(
         &self,
         holder: &mut Holder,
         survival: &mut Survival,
         stop: &CancellationToken,
     ) -> Result<(), Trouble> {
-        let store = self.executor.store();
         // Before the next judgement, without fail.
         self.take_back_note(survival).await?;
         let mut after = 0;
         loop {
-            let events = store.waiting_events(after, CHUNK).await?;
+            let events = self.executor.store().waiting_events(after, CHUNK).await?;
             let Some(last) = events.last() else {
                 return Ok(());
             };
             after = last.seq;
+            let mut group = Vec::new();
             for event in events {
+                let is_suspicious = event.crashes > 0;
+                if is_suspicious || group.len() == self.batch {
+                    self.apply_group(std::mem::take(&mut group), holder, survival).await?;
+                }
                 if stop.is_cancelled() {
                     return Ok(());
                 }
-                if holder.held.contains(&event.subject) {
-                    continue;
+                if !is_suspicious {
+                    group.push(event);
+                } else if !holder.held.contains(&event.subject) && !self.apply_alone(event, holder, survival).await? {
+                    return Ok(());
                 }
-                let (seq, subject) = (event.seq, event.subject.clone());
-                // Before it is written: the answer may be lost.
-                survival.noted = Some(seq);
-                let crashes = store.note_event_crash(seq).await?;
-                if crashes > MAX_CRASHES {
-                    let refusal = Refusal::new(Reason::Poison, "poison").with("crashes", crashes - 1);
-                    self.refuse(&event, &refusal).await?;
-                    survival.noted = None;
-                    continue;
-                }
-                let turn = self.turn(event, &holder.lease).await;
-                self.take_back_note(survival).await?;
-                match turn {
-                    Turn::Over => {}
-                    Turn::Held => {
-                        holder.held.insert(subject);
-                    }
-                    Turn::Lost => return Ok(()),
-                }
-                self.lease().await?;
             }
+            self.apply_group(group, holder, survival).await?;
         }
     }
 
-    /// The daemon has survived the event whose run was noted.
+    /// Applies events that no daemon has ended over yet.
+    async fn apply_group(
+        &self,
+        events: Vec<inbox::Model>,
+        holder: &mut Holder,
+        survival: &mut Survival,
+    ) -> Result<(), Trouble> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        // Before it is written: the answer may be lost.
+        survival.noted = events.iter().map(|event| event.seq).collect();
+        self.executor.store().note_event_crashes(&survival.noted).await?;
+        self.apply_side_by_side(events, holder).await;
+        self.take_back_note(survival).await?;
+        self.lease().await?;
+        Ok(())
+    }
+
+    /// Applies an event that a daemon may have ended over; `false` if the lease has another holder.
+    async fn apply_alone(
+        &self,
+        event: inbox::Model,
+        holder: &mut Holder,
+        survival: &mut Survival,
+    ) -> Result<bool, Trouble> {
+        let (seq, subject, crashes) = (event.seq, event.subject.clone(), event.crashes + 1);
+        survival.noted = vec![seq];
+        self.executor.store().note_event_crashes(&survival.noted).await?;
+        if crashes > MAX_CRASHES {
+            let refusal = Refusal::new(Reason::Poison, "poison").with("crashes", crashes - 1);
+            self.refuse(&event, &refusal).await?;
+            survival.noted.clear();
+            return Ok(true);
+        }
+        let turn = self.turn(event, &holder.lease).await;
+        self.take_back_note(survival).await?;
+        match turn {
+            Turn::Over => {}
+            Turn::Held => {
+                holder.held.insert(subject);
+            }
+            Turn::Lost => return Ok(false),
+        }
+        self.lease().await?;
+        Ok(true)
+    }
+
+    /// The daemon has survived the events whose run was noted.
     pub(super) async fn take_back_note(&self, survival: &mut Survival) -> Result<(), Trouble> {
-        if let Some(seq) = survival.noted {
-            self.executor.store().clear_event_crashes(seq).await?;
-            survival.noted = None;
+        if !survival.noted.is_empty() {
+            self.executor.store().clear_event_crashes(&survival.noted).await?;
+            survival.noted.clear();
         }
         Ok(())
     }

@@ -45,9 +45,7 @@ pub enum Error {
         reason: String,
     },
     /// Redis cannot be reached, does not answer in time, or cannot serve now (loading, read-only, cluster down).
-    #[error(
-        "Redis at {address} is away ({reason}); see that it runs and that redis.url is right; work goes on by itself then"
-    )]
+    #[error("Redis at {address} is away ({reason}); see that it runs and that redis.url is right")]
     Away {
         /// Host and port, or path of the socket.
         address: Arc<str>,

@@ -146,6 +146,7 @@ entity!(
         access: String,
         granted_ms: i64,
         ended_ms: Option<i64>,
+        ended_by: Option<String>,
     }
 );
 

@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
-    sea_query::Expr,
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+    sea_query::{Expr, ExprTrait as _},
 };
 
 use super::{
-    Store,
+    Store, bounded,
     entities::{inbox, lease, refused},
     error::StoreError,
     leases::Lease,
@@ -116,24 +117,27 @@ impl Store {
         Ok(query.one(&self.writer).await?.is_some())
     }
 
-    /// Notes, before an event that an earlier daemon left waiting is applied, that it may have been its end. Returns how many
-    /// times that has happened, this time included.
+    /// Notes, before events that an earlier daemon left waiting are applied, that one of them may have been its end.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn note_event_crash(&self, seq: i64) -> Result<i64, StoreError> {
-        let sql = "UPDATE inbox SET crashes = crashes + 1 WHERE seq = $1 RETURNING crashes";
-        let rows = self.execute_returning(sql, [seq.into()]).await?;
-        rows.first().map_or(Ok(0), |row| Ok(row.try_get("", "crashes")?))
+    pub async fn note_event_crashes(&self, seqs: &[i64]) -> Result<(), StoreError> {
+        let noted = inbox::Entity::update_many()
+            .col_expr(inbox::Column::Crashes, Expr::col(inbox::Column::Crashes).add(1))
+            .filter(inbox::Column::Seq.is_in(seqs.iter().copied()));
+        bounded(noted.exec(&self.writer)).await?;
+        Ok(())
     }
 
     /// Takes that note back: the daemon has survived.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn clear_event_crashes(&self, seq: i64) -> Result<(), StoreError> {
-        self.execute("UPDATE inbox SET crashes = 0 WHERE seq = $1", [seq.into()])
-            .await?;
+    pub async fn clear_event_crashes(&self, seqs: &[i64]) -> Result<(), StoreError> {
+        let cleared = inbox::Entity::update_many()
+            .col_expr(inbox::Column::Crashes, 0.into())
+            .filter(inbox::Column::Seq.is_in(seqs.iter().copied()));
+        bounded(cleared.exec(&self.writer)).await?;
         Ok(())
     }
 

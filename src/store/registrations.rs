@@ -1,17 +1,19 @@
 //! Reading registrations and their history.
 
+use std::fmt;
+
 use enrolld_jobs::{
     registration::{Registration, ReviewReason, StateName},
     values::{AccountId, RegistrationId},
     view::TimelineLine,
 };
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{
     Store, bounded,
     entities::{registration, timeline},
     error::StoreError,
-    moment,
+    milliseconds, moment,
 };
 
 /// Open registrations of one account that are looked at: whoever has more has them from a fault upstream.
@@ -24,8 +26,42 @@ pub struct Filter {
     pub account_id: Option<AccountId>,
     /// Only those in this state.
     pub state: Option<StateName>,
+    /// Only those behind this place in the list.
+    pub before: Option<Place>,
     /// At most so many, newest first.
     pub limit: u64,
+}
+
+/// The place of a registration in the list of all, newest first. It stays the same, whatever comes to stand before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    created_ms: i64,
+    id: RegistrationId,
+}
+
+impl Place {
+    /// Where `registration` stands.
+    pub fn of(registration: &Registration) -> Self {
+        Self {
+            created_ms: milliseconds(registration.created_at),
+            id: registration.id.clone(),
+        }
+    }
+
+    /// Reads what `Display` wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (created_ms, id) = text.split_once('.')?;
+        Some(Self {
+            created_ms: created_ms.parse().ok()?,
+            id: RegistrationId::new(id).ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.created_ms, self.id)
+    }
 }
 
 impl Store {
@@ -49,6 +85,14 @@ impl Store {
         }
         if let Some(state) = filter.state {
             query = query.filter(registration::Column::State.eq(state.as_str()));
+        }
+        if let Some(place) = &filter.before {
+            let (created, id) = (registration::Column::CreatedMs, registration::Column::Id);
+            let same_moment = Condition::all()
+                .add(created.eq(place.created_ms))
+                .add(id.lt(place.id.as_str()));
+            let behind = Condition::any().add(created.lt(place.created_ms)).add(same_moment);
+            query = query.filter(behind);
         }
         let rows = query
             .order_by_desc(registration::Column::CreatedMs)

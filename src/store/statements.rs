@@ -298,8 +298,9 @@ impl Statements {
                 ARMED
             ),
             end_grants: format!(
-                "UPDATE grants SET ended_ms = r.ended_ms FROM {} WHERE grants.id = r.id AND grants.ended_ms IS NULL",
-                rows(backend, &[Text("id"), Integer("ended_ms")])
+                "UPDATE grants SET ended_ms = r.ended_ms, ended_by = r.ended_by FROM {} \
+                 WHERE grants.id = r.id AND grants.ended_ms IS NULL",
+                rows(backend, &[Text("id"), Integer("ended_ms"), Text("ended_by")])
             ),
             end_appointments: format!(
                 "UPDATE appointments SET ended_ms = r.ended_ms FROM {} WHERE appointments.organization_id = r.organization_id \

@@ -145,6 +145,8 @@ pub struct EndedGrant {
     pub id: Uuid,
     /// When.
     pub ended_ms: i64,
+    /// The DA who took it back, if one did.
+    pub ended_by: Option<String>,
 }
 
 /// An appointment that ends, whether it was made here or came with the directory.

@@ -21,9 +21,6 @@ use super::{Ended, Enrolld};
 
 const DIRECTORY: &str = include_str!("../support/directory.json");
 
-/// A Redis as the runbook wants it.
-const DURABLE: &[&str] = &["--appendonly", "yes"];
-
 /// What everybody should set.
 pub(crate) const SETTINGS: &str = "
     http.bind = '127.0.0.1:0'
@@ -129,7 +126,7 @@ pub(crate) fn started(enrolld: &Enrolld) -> ChildProcess {
 
 #[test]
 fn all_is_well() {
-    let (redis, smtp) = (RedisServer::start_with(DURABLE), SmtpServer::start());
+    let (redis, smtp) = (RedisServer::start_with(true), SmtpServer::start());
     let settings = format!(
         "redis.url = '{}'\nmail.transport = 'smtp'\nmail.smtp.url = '{}'\n{SETTINGS}{}",
         redis.url(),
@@ -169,7 +166,7 @@ fn a_beginner_is_told_everything_in_80_columns() {
 
 #[test]
 fn a_postgres_is_asked_for_more() {
-    let (redis, mut postgres) = (RedisServer::start_with(DURABLE), PostgresServer::start());
+    let (redis, mut postgres) = (RedisServer::start_with(true), PostgresServer::start());
     let enrolld = Enrolld::migrated(&format!(
         "redis.url = '{}'\ndatabase.url = '{}'\n{SETTINGS}",
         redis.url(),
@@ -243,7 +240,7 @@ fn a_database_of_another_release_is_told() {
 
 #[test]
 fn a_redis_that_is_away_or_silent_is_told() {
-    let mut redis = RedisServer::start_with(DURABLE);
+    let mut redis = RedisServer::start_with(true);
     let enrolld = Enrolld::migrated(&format!("redis.url = '{}'\n{SETTINGS}", redis.url()));
     is_found(&enrolld, "redis", "ok", "answers in");
     redis.stall();
@@ -256,7 +253,7 @@ fn a_redis_that_is_away_or_silent_is_told() {
 
 #[test]
 fn a_redis_that_may_lose_requests_is_told_and_refused_where_it_must_not() {
-    let evicting = RedisServer::start_with(&["--appendonly", "yes", "--maxmemory-policy", "allkeys-lru"]);
+    let evicting = RedisServer::start_set(true, &["--maxmemory-policy", "allkeys-lru"]);
     let forgetful = RedisServer::start();
     for (redis, check, result, told) in [
         (&evicting, "redis memory", "problem", "allkeys-lru"),
@@ -280,7 +277,7 @@ fn a_redis_that_may_lose_requests_is_told_and_refused_where_it_must_not() {
 
 #[test]
 fn a_redis_that_does_not_tell_is_told() {
-    let redis = RedisServer::start_with(DURABLE);
+    let redis = RedisServer::start_with(true);
     let enrolld = Enrolld::migrated(&format!("redis.url = '{}'\n{SETTINGS}", redis.url()));
     let limit = |command: &str| {
         let mut connection = redis::Client::open(redis.url())

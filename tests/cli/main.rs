@@ -13,6 +13,7 @@ mod postgres;
 #[expect(dead_code, reason = "other tests need more of it")]
 mod smtp;
 
+mod demo;
 mod directory;
 mod doctor;
 mod intake;

@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::Enrolld;
 
 #[test]
@@ -115,4 +117,42 @@ fn a_database_that_is_away_is_an_error_with_its_password_hidden() {
         "{said}"
     );
     assert!(!said.contains("s3ntinel"), "{said}");
+    assert!(said.contains("Connection refused"), "{said}");
+}
+
+#[test]
+fn a_database_is_made_for_its_owner_alone_and_in_a_folder_that_is_there() {
+    let enrolld = Enrolld::new("data_dir = \"made/data\"\n");
+    enrolld.run(&["migrate"]).succeeds();
+    let mode = |path: &str| {
+        let found = enrolld.path(path).metadata().expect("it is there");
+        found.permissions().mode() & 0o777
+    };
+    assert_eq!((mode("made/data"), mode("made/data/enrolld.db")), (0o700, 0o600));
+    // The command has ended: all is in the file.
+    assert!(!enrolld.path("made/data/enrolld.db-wal").exists());
+
+    let open = Enrolld::new("");
+    open.write("enrolld-data/notes", "ours");
+    open.run(&["migrate"]).succeeds();
+    let found = open.path("enrolld-data").metadata().expect("it is there");
+    assert_ne!(found.permissions().mode() & 0o777, 0o700, "a folder keeps its rights");
+
+    let elsewhere = Enrolld::new("database.url = \"sqlite://var/lib/enrolld.db\"\n");
+    let said = elsewhere.run(&["migrate"]).fails();
+    assert!(
+        said.contains("there is no folder var/lib for the database; make it"),
+        "{said}"
+    );
+    assert!(!elsewhere.path("var").exists());
+}
+
+#[test]
+fn a_daemon_without_a_database_makes_none() {
+    let enrolld = Enrolld::new("");
+    let ended = enrolld.run(&["run"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let said = "there is no database enrolld-data/enrolld.db; run `enrolld migrate` first";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    assert!(!enrolld.path("enrolld-data").exists());
 }

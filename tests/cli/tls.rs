@@ -66,20 +66,21 @@ fn redis(signed: &Signed) -> (RedisServer, String) {
         signed.path("server.key"),
         signed.path("ca.pem"),
     );
-    let server = RedisServer::start_with(&[
-        "--appendonly",
-        "yes",
-        "--tls-port",
-        &port,
-        "--tls-cert-file",
-        &certificate,
-        "--tls-key-file",
-        &key,
-        "--tls-ca-cert-file",
-        &ca,
-        "--tls-auth-clients",
-        "no",
-    ]);
+    let server = RedisServer::start_set(
+        true,
+        &[
+            "--tls-port",
+            &port,
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &ca,
+            "--tls-auth-clients",
+            "no",
+        ],
+    );
     (server, format!("rediss://127.0.0.1:{port}"))
 }
 

@@ -12,11 +12,11 @@ use crate::support::database::Database;
 use crate::support::events;
 
 crate::support::for_each_database!(
-    r56_the_first_to_complete_becomes_da,
+    r2_r56_the_first_to_complete_becomes_da,
     r43_back_voids_the_choice_and_r44_none_of_the_above_goes_to_an_agent,
 );
 
-async fn r56_the_first_to_complete_becomes_da(database: Database) {
+async fn r2_r56_the_first_to_complete_becomes_da(database: Database) {
     let daemon = TestDaemon::builder(database).start().await;
     daemon
         .send(&events::submitted("reg-1", "newbie", " 93988396", "foc1436y3xk "))

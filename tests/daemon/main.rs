@@ -4,7 +4,11 @@
 mod support;
 
 mod becoming_da;
+mod bounces;
+mod chaos;
 mod da_response;
+mod dead_jobs;
+mod delegation;
 mod directory;
 mod erasure;
 mod harness;
@@ -13,12 +17,15 @@ mod idle;
 mod intake_faults;
 mod joining;
 mod life;
+mod one_open_request;
 mod ordering;
+mod provisioning;
 mod refused;
 mod requeue;
 mod retention;
 mod review;
 mod steps;
 mod store;
+mod terms;
 mod unregistered;
 mod wrong_data;

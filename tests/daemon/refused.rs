@@ -58,7 +58,24 @@ fn bad_entries() -> Vec<(Vec<u8>, &'static str, &'static str)> {
             "unknown_registration",
             "unknown_registration",
         ),
+        (
+            associated("boss", "no-such-organization"),
+            "invalid_data",
+            "organization_unknown",
+        ),
+        (
+            associated("newbie", "globex"),
+            "not_entitled",
+            "not_a_delegated_administrator",
+        ),
     ]
+}
+
+/// Somebody associates `joiner` with an organization.
+fn associated(by: &str, organization: &str) -> Vec<u8> {
+    let data = json!({"by": by, "organization_id": organization});
+    let event = events::event("delegation.user_associated", "joiner", &data);
+    event.to_string().into_bytes()
 }
 
 async fn bad_input_is_refused_and_the_daemon_goes_on(database: Database) {
@@ -157,7 +174,7 @@ async fn events_that_do_not_fit_the_state_are_refused_and_repeats_are_not(databa
 
     // A repeat of an applied event changes nothing, and is no news.
     daemon.send(&submitted).await;
-    // A second `submitted` is, and so is what the state does not allow, and what a later release brings.
+    // A second `submitted` is, and so is what the state does not allow, and what is about nothing that there is.
     daemon.send(&NEWBIE.submitted("reg-1")).await;
     daemon.send(&events::confirmed("reg-1")).await;
     daemon.send(&events::verification_resend_requested("reg-1")).await;

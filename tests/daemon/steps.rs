@@ -105,7 +105,8 @@ pub(crate) async fn wait_changes(daemon: &TestDaemon, registration: &str, count:
 /// The timers that are set for a registration: the job that each wakes, and when, in milliseconds since 1970.
 pub(crate) async fn timers(daemon: &TestDaemon, registration: &str) -> Vec<(String, i64)> {
     let timers = format!(
-        "SELECT kind, run_at_ms FROM jobs WHERE registration_id = '{registration}' AND state = 'scheduled' ORDER BY run_at_ms"
+        "SELECT kind, run_at_ms FROM jobs WHERE registration_id = '{registration}' AND step_bound \
+         AND state = 'scheduled' ORDER BY run_at_ms"
     );
     let timer = |row: &Value| Some((row["kind"].as_str()?.to_owned(), row["run_at_ms"].as_i64()?));
     daemon.rows(&timers).await.iter().filter_map(timer).collect()

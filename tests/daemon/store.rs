@@ -8,6 +8,8 @@ mod jobs;
 mod outages;
 mod plans;
 mod recovery;
+mod several;
+mod syncs;
 mod transitions;
 mod upkeep;
 
@@ -17,7 +19,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use enrolld::store::Store;
 use enrolld::store::entities::job;
 use enrolld::store::error::StoreError;
-use enrolld::store::transition::{JobWrite, NewAppointment, NewJob, RegistrationWrite, Transition, TreeGuard, Verdict};
+use enrolld::store::transition::{
+    JobWrite, NewAppointment, NewGrant, NewJob, RegistrationWrite, Transition, TreeGuard, Verdict,
+};
 use futures::future::join_all;
 use sea_orm::{ConnectionTrait as _, PaginatorTrait as _, Statement};
 use uuid::Uuid;
@@ -147,6 +151,18 @@ fn appointment(registration: &str, epoch: i64) -> Transition {
             appointed_ms: ms(1),
         }],
         ..version(registration, 1)
+    }
+}
+
+/// What a registration's applicant is granted at `acme`.
+fn new_grant(registration: &str) -> NewGrant {
+    NewGrant {
+        id: new_id(),
+        registration_id: Some(registration.to_owned()),
+        account_id: format!("account-of-{registration}"),
+        organization_id: "acme".to_owned(),
+        access: "customer_user",
+        granted_ms: ms(1),
     }
 }
 

@@ -9,7 +9,8 @@ use crate::support::events;
 
 crate::support::for_each_database!(
     r27_each_error_is_found_and_all_that_hold_are_told,
-    r28_the_applicant_tries_until_it_is_right,
+    r23_r28_the_applicant_tries_until_it_is_right,
+    r25_the_serial_number_must_be_of_that_same_contract,
 );
 
 /// Account, contract and serial as entered, and the errors that this comes to.
@@ -181,7 +182,7 @@ async fn r27_each_error_is_found_and_all_that_hold_are_told(database: Database) 
     assert!(daemon.rejected().await.is_empty());
 }
 
-async fn r28_the_applicant_tries_until_it_is_right(database: Database) {
+async fn r23_r28_the_applicant_tries_until_it_is_right(database: Database) {
     let daemon = TestDaemon::builder(database).start().await;
     daemon.import(&people());
     // Everything is wrong, and read in Dutch (D17).
@@ -215,6 +216,23 @@ async fn r28_the_applicant_tries_until_it_is_right(database: Database) {
     let view = daemon.wait_state("reg-1", "awaiting_organization").await;
     assert_eq!(view["field_errors"], json!([]));
     insta::assert_json_snapshot!("wrong_data_view_right_at_last", stable(&view));
+}
+
+async fn r25_the_serial_number_must_be_of_that_same_contract(database: Database) {
+    let daemon = TestDaemon::builder(database).start().await;
+    // Both contracts are the applicant's own.
+    daemon.import(
+        &json!({"accounts": [account("both", "both@acme.example", "active", "en", &["93988396", "10000001"])]}),
+    );
+    daemon
+        .send(&events::submitted("reg-1", "both", "93988396", "GLX0000001"))
+        .await;
+    let view = daemon.wait_state("reg-1", "needs_correction").await;
+    assert_eq!(codes(&view), [("serial_number", "serial_not_covered")]);
+    daemon
+        .send(&events::resubmitted("reg-1", "10000001", "GLX0000001"))
+        .await;
+    daemon.wait_state("reg-1", "awaiting_confirmation").await;
 }
 
 fn account(id: &str, email: &str, status: &str, locale: &str, contracts: &[&str]) -> Value {

@@ -36,6 +36,7 @@ pub(crate) struct Builder {
     settings: BTreeMap<String, toml::Value>,
     directory: String,
     smtp: bool,
+    has_durable_redis: bool,
 }
 
 impl Builder {
@@ -57,6 +58,12 @@ impl Builder {
         self
     }
 
+    /// Redis keeps what it has acknowledged, even if it is killed.
+    pub(crate) fn durable_redis(mut self) -> Self {
+        self.has_durable_redis = true;
+        self
+    }
+
     /// Starts the servers, then the daemon, and returns when it is ready.
     pub(crate) async fn start(self) -> TestDaemon {
         let mut daemon = self.install();
@@ -69,7 +76,7 @@ impl Builder {
     pub(crate) fn install(self) -> TestDaemon {
         let folder = TempDir::with_prefix("enrolld-daemon-").expect("the temporary folder is writable");
         let database = self.database.start();
-        let redis = RedisServer::start();
+        let redis = RedisServer::start_with(self.has_durable_redis);
         let smtp = self.smtp.then(SmtpServer::start);
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
 
@@ -149,6 +156,7 @@ impl TestDaemon {
             settings: BTreeMap::new(),
             directory: DIRECTORY.to_owned(),
             smtp: false,
+            has_durable_redis: false,
         }
     }
 

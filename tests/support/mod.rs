@@ -14,6 +14,7 @@ pub(crate) mod mail;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 pub(crate) mod smtp;
+pub(crate) mod target;
 
 /// Makes of each `async fn name(database: Database)` two tests, `sqlite::name` and `postgres::name`.
 macro_rules! for_each_database {

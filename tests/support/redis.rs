@@ -12,12 +12,13 @@ use tempfile::TempDir;
 
 use super::child::{ChildProcess, PATIENCE, free_port, guarded_command};
 
-/// A `redis-server` on a loopback port; it ends with this value. It keeps nothing on disk:
+/// A `redis-server` on a loopback port; it ends with this value. Unless it is durable it keeps nothing on disk:
 /// what the daemon needs of Redis, it must be able to lose.
 #[derive(Debug)]
 pub(crate) struct RedisServer {
     folder: TempDir,
     port: u16,
+    is_durable: bool,
     /// Settings besides those of every test; the last of a name holds.
     settings: Vec<String>,
     process: Option<ChildProcess>,
@@ -26,15 +27,21 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// Starts a server, and returns once it answers.
     pub(crate) fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_with(false)
     }
 
-    /// As [`RedisServer::start`], with `settings` (`--name`, `value`, ...) that hold against the usual ones.
-    pub(crate) fn start_with(settings: &[&str]) -> Self {
+    /// As [`RedisServer::start`]; if it is durable, what it has acknowledged it keeps, even if it is killed.
+    pub(crate) fn start_with(is_durable: bool) -> Self {
+        Self::start_set(is_durable, &[])
+    }
+
+    /// The same, with `settings` (`--name`, `value`, ...) that hold against the usual ones.
+    pub(crate) fn start_set(is_durable: bool, settings: &[&str]) -> Self {
         let folder = TempDir::with_prefix("enrolld-redis-").expect("the temporary folder is writable");
         let mut server = Self {
             folder,
             port: 0,
+            is_durable,
             settings: settings.iter().map(ToString::to_string).collect(),
             process: None,
         };
@@ -59,7 +66,7 @@ impl RedisServer {
         }
     }
 
-    /// Starts it again on the same port, empty.
+    /// Starts it again on the same port, empty unless it is durable.
     pub(crate) fn restart(&mut self) {
         self.kill();
         assert!(
@@ -92,7 +99,8 @@ impl RedisServer {
         let mut command = guarded_command(Path::new("redis-server"), None);
         command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
-            .args(["--appendonly", "no", "--save", ""])
+            .args(["--appendonly", if self.is_durable { "yes" } else { "no" }])
+            .args(["--appendfsync", "always", "--save", ""])
             .arg("--dir")
             .arg(self.folder.path())
             .args(&self.settings)

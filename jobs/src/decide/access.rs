@@ -30,6 +30,7 @@ pub(super) fn da_decided(case: &Case<'_>, decided: &ByDa<'_>) -> Decided {
                 .change()
                 .resting_on_tree()
                 .detail("decision", "deny")
+                .because(decided.reason)
                 .to(State::Denied {
                     by: decided.by.clone(),
                     reason: decided.reason.cloned(),
@@ -90,6 +91,7 @@ fn granted(case: &Case<'_>, present: &Present, decided: &ByDa<'_>, role: Role) -
         .resting_on_tree()
         .detail("decision", "grant")
         .detail("role", role.as_str())
+        .because(decided.reason)
         .effect(Effect::Grant {
             account_id: applicant,
             organization_id: site.clone(),
@@ -100,8 +102,7 @@ fn granted(case: &Case<'_>, present: &Present, decided: &ByDa<'_>, role: Role) -
         organization_id: site,
         appointed: false,
     };
-    let change = provisioning::begin(change, granted, Some(decided.by.clone()));
-    receipted(change, decided).decided()
+    provisioning::begin(receipted(change, decided), granted, Some(decided.by.clone())).decided()
 }
 
 /// The applicant has provided everything for becoming DA of `organization`, and nothing needs assessment: they are appointed,
@@ -142,8 +143,8 @@ pub(super) fn overtaken<'a>(
     Ok(Box::new(decided))
 }
 
-/// The applicant becomes DA of `organization`, and with it Customer Administrator there (R2, R56, R59, D20), and gets
-/// the three mails (R66–R69) once it is active.
+/// The applicant becomes DA of `organization`, the whole company or a site (R42), and with it Customer Administrator there (R2, R56,
+/// R59, D20), and gets the three mails (R66) once it is active.
 fn appoint(change: Change<'_>, organization: OrganizationId) -> Decided {
     let account_id = change.registration.account_id.clone();
     let grant = |access| Effect::Grant {

@@ -59,6 +59,7 @@ fn new_registration(
         notices: 0,
         deadline: None,
         dead_jobs: Vec::new(),
+        superseded_by: None,
         state: State::Verifying,
     }
 }
@@ -97,24 +98,36 @@ pub(super) fn verified(case: &Case<'_>, present: &Present) -> Decided {
         return to_correction(change, errors).effect(failed).decided();
     }
     note_site(&mut change.registration, present);
+    match only_request(change, present) {
+        Ok(change) => change
+            .to(State::Routing)
+            .effect(Effect::Run(JobKind::DaRouting))
+            .decided(),
+        Err(refused) => refused.decided(),
+    }
+}
+
+/// One account has one open request for a company (D18): the change takes the place of the others, or else, as `Err`, asks for a
+/// correction. It is looked at twice, when a request is verified and when it is routed: of two that were verified at the same
+/// moment, neither seeing the other, at least one sees it then.
+pub(super) fn only_request<'a>(mut change: Change<'a>, present: &Present) -> Result<Change<'a>, Box<Change<'a>>> {
     let (held, idle): (Vec<_>, Vec<_>) = same_company(&change.registration, present)
         .into_iter()
         .partition(|other| is_with_others(&other.state));
     if let Some(held) = held.first() {
         let change = change.detail("already_requested", held.id.as_str());
-        return to_correction(change, vec![FieldErrorCode::AlreadyRequested.into()]).decided();
+        let refused = to_correction(change, vec![FieldErrorCode::AlreadyRequested.into()]);
+        return Err(Box::new(refused));
     }
     for other in idle {
-        change.supersedes.extend(supersede(case, other));
+        let superseded = supersede(&change.case, other);
+        change.supersedes.extend(superseded);
     }
     // Each of them may be verified at the same moment, and then it is the one that this request takes the place of.
     let is_replaced = |other: &&Registration| change.supersedes.iter().any(|old| old.registration.id == other.id);
     let others = present.open_requests.iter().filter(|other| !is_replaced(other));
     change.rests_on = others.map(|other| (other.id.clone(), other.version)).collect();
-    change
-        .to(State::Routing)
-        .effect(Effect::Run(JobKind::DaRouting))
-        .decided()
+    Ok(change)
 }
 
 /// The account's other open requests for the same company, as far as they have been verified (D18).
@@ -162,10 +175,9 @@ fn supersede(case: &Case<'_>, other: &Registration) -> Option<Decision> {
 
 /// A newer request of the account takes the place of this one (D18).
 pub(super) fn superseded(case: &Case<'_>, by: &RegistrationId) -> Decided {
-    case.change()
-        .detail("superseded_by", by.as_str())
-        .to(State::Withdrawn)
-        .decided()
+    let mut change = case.change().detail("superseded_by", by.as_str());
+    change.registration.superseded_by = Some(by.clone());
+    change.to(State::Withdrawn).decided()
 }
 
 /// Verification once more, before access is given (D21): everything that is wrong on the present facts.

@@ -28,13 +28,20 @@ pub(super) fn bounced(case: &Case<'_>, bounce: &Bounce) -> Decided {
     if let Recipient::Account(da) = &bounce.to {
         change = change.effect(Effect::RecheckDa(da.clone()));
     }
-    let is_awaited = matches!(case.registration.state, State::AwaitingEmail { .. })
-        && bounce.kind == MailKind::Verification
-        && bounce.step == case.registration.step;
-    if is_awaited {
+    if is_awaited(case, bounce) {
         return undeliverable(change).decided();
     }
     change.decided()
+}
+
+/// Whether the link that is waited for went, or goes, to the address that does not exist. An earlier mail to the same address says as
+/// much as the newest: a resend comes back from there as well.
+fn is_awaited(case: &Case<'_>, bounce: &Bounce) -> bool {
+    let State::AwaitingEmail { link } = &case.registration.state else {
+        return false;
+    };
+    let is_same = bounce.step == case.registration.step || bounce.address.as_ref() == Some(&link.address);
+    bounce.kind == MailKind::Verification && is_same
 }
 
 /// The verification mail of the step was not sent: mail to the address comes back (D22, D23).

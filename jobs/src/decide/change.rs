@@ -165,6 +165,14 @@ impl Change<'_> {
         self
     }
 
+    /// Why somebody decided so, where they say (contract, section 1).
+    pub(super) fn because(self, reason: Option<&String>) -> Self {
+        match reason.filter(|reason| !reason.is_empty()) {
+            Some(reason) => self.detail("reason", reason.as_str()),
+            None => self,
+        }
+    }
+
     /// See [`Decision::rests_on_tree`].
     pub(super) fn resting_on_tree(mut self) -> Self {
         self.rests_on_tree = true;

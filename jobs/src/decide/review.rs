@@ -21,11 +21,12 @@ use crate::{
 /// An agent decided on a case, which may be waiting for the applicant's answer.
 pub(super) fn decided(case: &Case<'_>, decision: &ReviewDecision, reason: Option<&String>, open: &Open) -> Decided {
     match decision {
-        ReviewDecision::Appoint { organization_id } => appointed(case, organization_id),
-        ReviewDecision::Route { organization_id } => routed(case, organization_id),
+        ReviewDecision::Appoint { organization_id } => appointed(case, organization_id, reason),
+        ReviewDecision::Route { organization_id } => routed(case, organization_id, reason),
         ReviewDecision::Reject => case
             .change()
             .detail("decision", "reject")
+            .because(reason)
             .to(State::Rejected {
                 reason: reason.cloned(),
             })
@@ -34,6 +35,7 @@ pub(super) fn decided(case: &Case<'_>, decision: &ReviewDecision, reason: Option
         ReviewDecision::Ask { question } => case
             .change()
             .detail("decision", "ask")
+            .because(reason)
             .to(State::AwaitingInformation {
                 reason: open.reason,
                 question: question.clone(),
@@ -53,7 +55,7 @@ pub(super) struct Open {
 }
 
 /// The applicant becomes DA of the organization that the agent chose; first they prove their address, if they have not yet.
-fn appointed(case: &Case<'_>, organization: &OrganizationId) -> Decided {
+fn appointed(case: &Case<'_>, organization: &OrganizationId, reason: Option<&String>) -> Decided {
     let Some(present) = &case.facts.present else {
         return Decided::NeedsPresentFacts;
     };
@@ -65,7 +67,7 @@ fn appointed(case: &Case<'_>, organization: &OrganizationId) -> Decided {
     if !errors.is_empty() {
         return back_to_correction(case, present, errors);
     }
-    let mut change = case.change().detail("decision", "appoint");
+    let mut change = case.change().detail("decision", "appoint").because(reason);
     note_applicant(&mut change.registration, present);
     change.registration.selected = Some(organization.clone());
     change.registration.assessed = true;
@@ -87,7 +89,7 @@ fn appointed(case: &Case<'_>, organization: &OrganizationId) -> Decided {
 }
 
 /// The request goes to the DAs of the organization that the agent chose; it counts as the site from now on (D3, D20).
-fn routed(case: &Case<'_>, organization: &OrganizationId) -> Decided {
+fn routed(case: &Case<'_>, organization: &OrganizationId, reason: Option<&String>) -> Decided {
     let chosen = match chosen(case, organization) {
         Ok(chosen) => chosen,
         Err(decided) => return *decided,
@@ -96,7 +98,7 @@ fn routed(case: &Case<'_>, organization: &OrganizationId) -> Decided {
         let refusal = Refusal::new(Reason::NotAllowed, "no_reachable_da");
         return Decided::Refusal(refusal.with("organization_id", organization.as_str()));
     };
-    let mut change = case.change().detail("decision", "route");
+    let mut change = case.change().detail("decision", "route").because(reason);
     count_as_site(&mut change.registration, organization, chosen);
     ask(change.detail("organization_id", organization.as_str()), da).decided()
 }

@@ -1,6 +1,10 @@
 //! Who decides, and the applicant's part in it (R29–R36, R41–R44).
 
-use super::{Case, Change, Decided, applying::note_site, email};
+use super::{
+    Case, Change, Decided,
+    applying::{note_site, only_request},
+    email,
+};
 use crate::{
     da_routing::first_reachable,
     directory::Administrator,
@@ -12,10 +16,14 @@ use crate::{
     values::OrganizationId,
 };
 
-/// The organizations and DAs have been looked up (R29, D2).
+/// The organizations and DAs have been looked up (R29, D2, D18).
 pub(super) fn routed(case: &Case<'_>, present: &Present) -> Decided {
     let mut change = case.change();
     note_site(&mut change.registration, present);
+    let change = match only_request(change, present) {
+        Ok(change) => change,
+        Err(refused) => return refused.decided(),
+    };
     let registration = &change.registration;
     if registration.administrators.is_empty() {
         return change.to(State::AwaitingOrganization).decided();

@@ -8,6 +8,7 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use super::{
     Case, Change, Decided,
     applying::note_site,
+    provisioning,
     routing::{ask_next, to_review},
 };
 use crate::{
@@ -26,6 +27,11 @@ pub(super) fn timer(registration: &Registration, rules: &Rules) -> Option<(JobKi
     exact_timer(registration, rules).map(|(job, at)| (job, at.trunc_subsecs(3)))
 }
 
+/// Whether the moment has come, as the clock is read.
+pub(super) fn is_up(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    at.trunc_subsecs(3) <= now
+}
+
 fn exact_timer(registration: &Registration, rules: &Rules) -> Option<(JobKind, DateTime<Utc>)> {
     match &registration.state {
         State::NeedsCorrection { .. }
@@ -42,11 +48,9 @@ fn exact_timer(registration: &Registration, rules: &Rules) -> Option<(JobKind, D
         }
         State::InReview { clock, .. } => Some((JobKind::ManualReview, manual_review::next(clock, rules))),
         State::AwaitingInformation { asked_at, .. } => Some((JobKind::ManualReview, *asked_at + rules.answer_within)),
-        State::Provisioning { case: None, .. } => {
-            Some((JobKind::ManualReview, registration.since + rules.provisioning_within))
-        }
-        State::Provisioning { case: Some(open), .. } => {
-            Some((JobKind::ManualReview, manual_review::next(&open.clock, rules)))
+        State::Provisioning { case: open, .. } => {
+            let at = provisioning::next(registration, open.as_ref(), rules);
+            Some((JobKind::ManualReview, at))
         }
         State::Verifying
         | State::Routing
@@ -128,7 +132,7 @@ fn moved_on(mut change: Change<'_>, asked: &[Asked], present: &Present) -> Decid
         .cloned();
     match next {
         Some(da) if asked.len() < change.case.rules.max_das => ask_next(change, asked, da).decided(),
-        _ => to_review(change, ReviewReason::DaUnresponsive)
+        Some(_) | None => to_review(change, ReviewReason::DaUnresponsive)
             .mail(MailKind::WithAgent, Recipient::Applicant)
             .decided(),
     }

@@ -30,15 +30,30 @@ fn r32_the_request_goes_to_the_first_da_of_the_list() {
 }
 
 #[test]
+fn r29_the_next_step_depends_on_whether_the_company_has_a_da() {
+    assert_eq!(Road::routed(&two_das()).state(), StateName::AwaitingConfirmation);
+    assert_eq!(Road::routed(&good(vec![])).state(), StateName::AwaitingOrganization);
+}
+
+#[test]
 fn r33_before_confirm_the_applicant_sees_the_da() {
     let road = Road::routed(&two_das());
     assert_eq!(road.state(), StateName::AwaitingConfirmation);
-    let shown = RegistrationSummary::new(&road.registration)
-        .delegated_administrator
-        .expect("a DA");
-    assert_eq!(shown.account_id.as_str(), "boss");
+    let view = RegistrationSummary::new(&road.registration);
+    assert_eq!(
+        (view.contract_number.as_str(), view.serial_number.as_str()),
+        ("93988396", "FOC1436Y3XK")
+    );
+    let shown = view.delegated_administrator.expect("a DA");
+    assert_eq!(
+        (shown.account_id.as_str(), shown.name.as_str()),
+        ("boss", "boss of ACME")
+    );
     assert_eq!(shown.email.as_deref(), Some("boss@acme.example"));
     assert_eq!(shown.address, ["1 root ST"]);
+    for button in ["registration.confirmed", "registration.resubmitted"] {
+        assert!(view.allowed.contains(&button.to_owned()), "{button}");
+    }
 }
 
 #[test]
@@ -160,6 +175,7 @@ fn r31_a_deny_ends_it_with_a_mail_and_nothing_granted() {
             reason: Some("not one of ours".to_owned())
         }
     );
+    assert_eq!(decision.entry.detail["reason"], "not one of ours");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! with what stands in `docs/`, or written there when `UPDATE_DOCS` is set.
 
 mod contract;
+mod rules;
 mod schemas;
 mod states;
 

@@ -27,6 +27,30 @@ fn r28_another_combination_may_be_tried_until_one_validates() {
 }
 
 #[test]
+fn r23_a_corrected_profile_is_read_anew() {
+    let mut present = good_but(vec![da("boss", "root")], |present| {
+        let profile = present.applicant.account.as_mut().unwrap();
+        profile.email = Some("newbie@gmail.com".to_owned());
+    });
+    let mut road = Road::submitted();
+    road.verify(&present);
+    assert_eq!(road.field_errors(), [FieldErrorCode::EmailPersonalDomain]);
+    // The address is refused; later on the name is wrong, which only the applicant sees.
+    for (name, email) in [("Newby", "newbie@acme.example"), ("New Bie", "bie@acme.example")] {
+        let profile = present.applicant.account.as_mut().unwrap();
+        (profile.name, profile.email) = (name.to_owned(), Some(email.to_owned()));
+        road.does(&Event::Resubmitted(numbers("93988396", "FOC1436Y3XK")), &present);
+        assert_eq!(road.registration.account, None, "nothing of before is kept");
+        road.verify(&present);
+        let account = road.registration.account.clone().expect("the profile");
+        let address = account.email.expect("an address");
+        assert_eq!((account.name.as_str(), address.expose()), (name, email));
+        road.route(&present);
+        assert_eq!(road.state(), StateName::AwaitingConfirmation);
+    }
+}
+
+#[test]
 fn r43_back_voids_link_choice_and_confirmation() {
     let present = good(vec![]);
     let mut road = Road::awaiting_email();

@@ -304,6 +304,7 @@ fn d10_rejecting_ends_it_with_a_mail() {
                 reason: Some("no such company".to_owned())
             }
         );
+        assert_eq!(decision.entry.detail["reason"], "no such company");
         assert_eq!(mail(&decision), to(MailKind::Rejected, "the applicant"));
         assert_eq!(road.registration.deadline, None);
         assert!(acts(&decision).is_empty() && wakes(&decision).is_empty());

@@ -1,5 +1,8 @@
 //! A small directory, and a registration that is led along its road event by event.
 
+mod came_to;
+mod everywhere;
+
 use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Duration, NaiveDate, TimeZone, Utc};
@@ -7,18 +10,34 @@ use enrolld_jobs::{
     cloud_event::{DaDecision, ReviewDecision},
     decide::{Decided, Decision, decide, submit},
     directory::{Account, AccountStatus, Administrator, ApplicantFacts, Contract, Organization, SiteFacts},
-    effect::{Effect, MailKind, Recipient},
     event::{Chosen, EnteredNumbers, Event, Facts, Present},
-    job::JobKind,
     refusal::Refusal,
-    registration::{FieldErrorCode, Registration, ReviewReason, State, StateName},
+    registration::{FieldErrorCode, PendingSync, Registration, ReviewReason, State, StateName},
     rules::Rules,
     values::{AccountId, EmailAddress, Entered, OrganizationId, RegistrationId, Role},
 };
 use uuid::Uuid;
 
+pub(crate) use self::{
+    came_to::{acts, gives, mail, mails, wakes},
+    everywhere::everywhere,
+};
+
 /// Reading the shipped list of personal domains once is enough.
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(Arc::default);
+
+/// The rules with so many of the targets `portal` and `reports`.
+pub(crate) fn rules_with(targets: usize) -> Arc<Rules> {
+    static WITH: LazyLock<[Arc<Rules>; 3]> = LazyLock::new(|| {
+        [&[][..], &["portal"], &["portal", "reports"]].map(|names| {
+            Arc::new(Rules {
+                targets: names.iter().map(|&name| name.to_owned()).collect(),
+                ..Rules::default()
+            })
+        })
+    });
+    Arc::clone(&WITH[targets])
+}
 
 pub(crate) fn start() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 22, 9, 0, 0).single().expect("a moment")
@@ -238,6 +257,31 @@ impl Road {
         road
     }
 
+    /// Access granted by the DA `boss`, to be set up at so many targets.
+    pub(crate) fn granted(targets: usize) -> Self {
+        let present = good(vec![da("boss", "root")]);
+        let mut road = Self::awaiting_da(&present);
+        road.rules = rules_with(targets);
+        road.does(&grant("boss"), &present);
+        road
+    }
+
+    /// Appointed DA of `root`, to be set up at so many targets.
+    pub(crate) fn appointed(targets: usize) -> Self {
+        let mut road = Self::awaiting_email();
+        road.rules = rules_with(targets);
+        road.does(&road.link_used(), &good(vec![]));
+        road
+    }
+
+    /// What has not been confirmed yet.
+    pub(crate) fn pending(&self) -> Vec<PendingSync> {
+        let State::Provisioning { pending, .. } = &self.registration.state else {
+            panic!("nothing is set up in {:?}", self.state());
+        };
+        pending.clone()
+    }
+
     pub(crate) fn state(&self) -> StateName {
         self.registration.state.name()
     }
@@ -367,50 +411,4 @@ pub(crate) fn errors_on(present: &Present) -> Vec<FieldErrorCode> {
     let mut road = Road::submitted();
     road.verify(present);
     road.field_errors()
-}
-
-/// The mails of a decision, in order, with whom they go to.
-pub(crate) fn mails(decision: &Decision) -> Vec<(MailKind, String)> {
-    let mails = decision.effects.iter().filter_map(|effect| match effect {
-        Effect::Mail(mail) => Some((
-            mail.kind,
-            match &mail.to {
-                Recipient::Applicant => "the applicant".to_owned(),
-                Recipient::Agents => "the agents".to_owned(),
-                Recipient::Supervisor => "the supervisor".to_owned(),
-                Recipient::Ops => "ops".to_owned(),
-                Recipient::Account(id) => id.to_string(),
-            },
-        )),
-        _ => None,
-    });
-    mails.collect()
-}
-
-/// The one mail of a decision.
-pub(crate) fn mail(decision: &Decision) -> (MailKind, String) {
-    let mut mails = mails(decision);
-    assert_eq!(mails.len(), 1, "{mails:?}");
-    mails.remove(0)
-}
-
-/// What a decision gives or appoints to.
-pub(crate) fn gives(decision: &Decision) -> Vec<&Effect> {
-    let gives = |effect: &&Effect| matches!(effect, Effect::Appoint { .. } | Effect::Grant { .. });
-    decision.effects.iter().filter(gives).collect()
-}
-
-/// The effects that are neither mails nor timers.
-pub(crate) fn acts(decision: &Decision) -> Vec<&Effect> {
-    let acts = |effect: &&Effect| !matches!(effect, Effect::Mail(_) | Effect::Wake { .. });
-    decision.effects.iter().filter(acts).collect()
-}
-
-/// When a decision has the daemon woken.
-pub(crate) fn wakes(decision: &Decision) -> Vec<(JobKind, DateTime<Utc>)> {
-    let wakes = decision.effects.iter().filter_map(|effect| match effect {
-        Effect::Wake { job, at } => Some((*job, *at)),
-        _ => None,
-    });
-    wakes.collect()
 }

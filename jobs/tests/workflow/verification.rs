@@ -174,6 +174,28 @@ fn r8_a_contract_holds_on_its_last_day_and_not_after() {
 }
 
 #[test]
+fn r10_the_serial_number_is_of_a_covered_device() {
+    let mut road = Road::submitted();
+    road.verify(&good(vec![]));
+    assert_eq!(road.state(), StateName::Routing);
+    let uncovered = good_but(vec![], |present| present.applicant.covered = false);
+    assert_eq!(errors_on(&uncovered), [Code::SerialNotCovered]);
+}
+
+#[test]
+fn r24_the_contract_is_entitled_and_ones_own() {
+    let not_associated = good_but(vec![], |present| {
+        present.applicant.contract = None;
+        present.applicant.covered = false;
+    });
+    assert_eq!(errors_on(&not_associated), [Code::ContractNotAssociated]);
+    let not_entitled = good_but(vec![], |present| {
+        present.applicant.contract.as_mut().unwrap().kind = "warranty".to_owned();
+    });
+    assert_eq!(errors_on(&not_entitled), [Code::ContractNotEntitled]);
+}
+
+#[test]
 fn d14_coverage_is_judged_only_against_a_contract_of_ones_own() {
     // Whether the serial is covered by somebody else's contract, and whether that contract exists, makes no difference.
     for covered in [true, false] {

@@ -5,9 +5,9 @@ use std::iter;
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     registration::Registration,
-    view::{AdministratorView, RegistrationView, TimelineLine},
+    view::{AdministratorView, FieldErrorView, OrganizationChoice, RegistrationView, TimelineLine},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::{
     moments::exact,
@@ -28,7 +28,7 @@ pub(super) fn card(screen: Screen, now: DateTime<Utc>, registration: &Registrati
     ];
     let mut line = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
     for error in &summary.field_errors {
-        line("Wrong", Some(error.message.clone()));
+        line("Wrong", Some(wrong(error)));
     }
     line("Deadline", summary.deadline.map(|at| exact(now, at)));
     line("Link valid until", summary.link_valid_until.map(|at| exact(now, at)));
@@ -47,10 +47,7 @@ pub(super) fn card(screen: Screen, now: DateTime<Utc>, registration: &Registrati
     line("Role", summary.role.map(|role| role.as_str().to_owned()));
     line("Asked", summary.delegated_administrator.as_ref().map(administrator));
     for choice in &view.organizations {
-        line(
-            "To select from",
-            Some(format!("{}: {}, {}", choice.id, choice.name, choice.country)),
-        );
+        line("To select from", Some(organization(choice)));
     }
     line(
         "Allowed now",
@@ -59,6 +56,20 @@ pub(super) fn card(screen: Screen, now: DateTime<Utc>, registration: &Registrati
     line("Created", Some(exact(now, registration.created_at)));
     line("Version", Some(registration.version.to_string()));
     format!("{}\n\n{}", table::card(screen, lines), timeline(screen, &view.timeline))
+}
+
+/// Field and code are for whoever compares with the contract, the message is what the applicant sees.
+fn wrong(error: &FieldErrorView) -> String {
+    let name = |value: Value| plain(&value);
+    let (field, code) = (json!(error.field), json!(error.code));
+    format!("{} ({}): {}", name(field), name(code), error.message)
+}
+
+/// With its address, which tells apart what has the same name (R50).
+fn organization(choice: &OrganizationChoice) -> String {
+    let lines = choice.address.iter().chain([&choice.country]);
+    let place: Vec<_> = lines.map(String::as_str).filter(|line| !line.is_empty()).collect();
+    format!("{}: {}, {}", choice.id, choice.name, place.join(", "))
 }
 
 fn account(view: &RegistrationView) -> String {

@@ -10,13 +10,13 @@ use crate::support::database::Database;
 use crate::support::events;
 
 crate::support::for_each_database!(
-    d7_a_link_is_used_once_and_its_token_is_kept_nowhere,
+    r54_d7_a_link_is_used_once_and_its_token_is_kept_nowhere,
     d8_a_resend_waits_for_the_cooldown_and_tells_until_when,
     d8_a_new_link_voids_the_old_one_and_a_day_has_five,
     d8_an_expired_link_leaves_the_state_as_it_is,
 );
 
-async fn d7_a_link_is_used_once_and_its_token_is_kept_nowhere(database: Database) {
+async fn r54_d7_a_link_is_used_once_and_its_token_is_kept_nowhere(database: Database) {
     let daemon = TestDaemon::builder(database).start().await;
     // One by the page, one by the event of a portal that has a page of its own.
     let mail = select(&daemon, "reg-page", NEWBIE, "acme").await;

@@ -18,7 +18,7 @@ use crate::support::{database::Database, for_each_database};
 
 for_each_database!(
     a_contract_is_told_only_to_its_own,
-    the_chain_runs_from_the_root_to_the_site,
+    d6_the_chain_runs_from_the_root_to_the_site,
     appointments_come_with_their_accounts_in_order,
     a_status_that_nobody_knows_is_inactive,
     a_database_that_is_away_is_unavailable,
@@ -87,7 +87,7 @@ async fn a_contract_is_told_only_to_its_own(database: Database) {
     assert_eq!(lapsed.status, "inactive");
 }
 
-async fn the_chain_runs_from_the_root_to_the_site(database: Database) {
+async fn d6_the_chain_runs_from_the_root_to_the_site(database: Database) {
     let fixture = Fixture::start(database).await;
     fixture.import(DEMO, 0).await;
     let directory = EmbeddedDirectory::new(fixture.db.clone());

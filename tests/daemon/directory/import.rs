@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
+use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
 
 use super::{DEMO, Fixture, account, moment, organization};
@@ -14,6 +15,7 @@ for_each_database!(
     references_to_what_is_stored_are_good,
     all_or_nothing,
     administrators_keep_their_order,
+    d20_imported_administrators_hold_their_access_already,
     every_root_is_raised_when_anything_changes,
     problems_with_references,
     trees_stay_trees,
@@ -32,10 +34,10 @@ async fn the_demo_is_imported_and_comes_out_the_same(database: Database) {
     let summary = fixture.import(DEMO, 0).await;
     assert_eq!(
         summary.to_string(),
-        "organizations: 6 added, 0 replaced, 0 unchanged\n\
-         accounts: 8 added, 0 replaced, 0 unchanged\n\
-         contracts: 3 added, 0 replaced, 0 unchanged\n\
-         devices: 3 added, 0 replaced, 0 unchanged\n\
+        "organizations: 7 added, 0 replaced, 0 unchanged\n\
+         accounts: 9 added, 0 replaced, 0 unchanged\n\
+         contracts: 4 added, 0 replaced, 0 unchanged\n\
+         devices: 4 added, 0 replaced, 0 unchanged\n\
          administrators: 2 added, 0 replaced, 0 unchanged"
     );
     let first = fixture.export().await;
@@ -117,7 +119,7 @@ async fn a_record_replaces_the_stored_one_whole(database: Database) {
         &json!({"ends_on": null, "flagged": false}),
     );
     assert_eq!(record("contracts", "number", "93988396"), expected);
-    assert_eq!(exported["devices"].as_array().unwrap().len(), 3);
+    assert_eq!(exported["devices"].as_array().unwrap().len(), 4);
     assert_eq!(
         record("devices", "serial_number", "FDO2107A0LL")["contract_number"],
         "93988396"
@@ -188,6 +190,22 @@ async fn administrators_keep_their_order(database: Database) {
         })
         .collect();
     assert_eq!(list, [("c", "x"), ("a", "y"), ("d", "x"), ("b", "x"), ("c", "y")]);
+}
+
+async fn d20_imported_administrators_hold_their_access_already(database: Database) {
+    let fixture = Fixture::start(database).await;
+    let summary = fixture.import(DEMO, 0).await;
+    assert!(summary.to_string().contains("administrators: 2 added"), "{summary}");
+    for table in ["grants", "syncs", "appointments", "jobs"] {
+        let query = format!("SELECT COUNT(*) AS number FROM {table}");
+        let statement = Statement::from_string(fixture.db.get_database_backend(), query);
+        let row = fixture.db.query_one_raw(statement).await.unwrap().unwrap();
+        assert_eq!(
+            row.try_get::<i64>("", "number").unwrap(),
+            0,
+            "nothing is provisioned: {table}"
+        );
+    }
 }
 
 async fn every_root_is_raised_when_anything_changes(database: Database) {

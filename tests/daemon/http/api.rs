@@ -65,6 +65,47 @@ async fn registrations_are_listed_by_account_state_and_number() {
 }
 
 #[tokio::test]
+async fn a_long_list_is_told_page_by_page() {
+    let fixture = Fixture::start(Wanted::default()).await;
+    // Several of the same moment, and one of another account between them.
+    for id in ["reg-1", "reg-2", "reg-3"] {
+        fixture.submitted(id, "newbie").await;
+    }
+    fixture.pass(chrono::TimeDelta::seconds(1));
+    fixture.submitted("reg-4", "lapsed").await;
+    fixture.submitted("reg-5", "newbie").await;
+    let mut path = "/v1/registrations?account_id=newbie&state=verifying&limit=2".to_owned();
+    let mut pages = Vec::new();
+    loop {
+        let response = send(fixture.get(&path)).await;
+        assert_eq!(response.status(), 200, "{path}");
+        let link = response
+            .headers()
+            .get("link")
+            .map(|link| link.to_str().expect("ASCII").to_owned());
+        let list: Vec<Value> = response.json().await.expect("a list");
+        pages.push(
+            list.iter()
+                .map(|view| view["id"].as_str().expect("an id").to_owned())
+                .collect::<Vec<_>>(),
+        );
+        let Some(link) = link else { break };
+        // What comes meanwhile stands before.
+        fixture.pass(chrono::TimeDelta::seconds(1));
+        fixture.submitted(&format!("new-{}", pages.len()), "newbie").await;
+        let next = link
+            .strip_prefix('<')
+            .and_then(|link| link.strip_suffix(">; rel=\"next\""));
+        path = next.expect("a path").to_owned();
+        assert!(
+            path.starts_with("/v1/registrations?account_id=newbie&state=verifying&limit=2&before="),
+            "{path}"
+        );
+    }
+    assert_eq!(pages, [["reg-5", "reg-3"], ["reg-2", "reg-1"]]);
+}
+
+#[tokio::test]
 async fn a_bad_query_is_refused_by_the_parameters_name() {
     let fixture = Fixture::start(Wanted::default()).await;
     for (query, name) in [
@@ -76,6 +117,8 @@ async fn a_bad_query_is_refused_by_the_parameters_name() {
         ("account_id=", "account_id"),
         ("account_id=a%20b", "account_id"),
         ("account_id=a&account_id=b", "account_id"),
+        ("before=reg-1", "before"),
+        ("before=1.a%20b", "before"),
         ("acount_id=a", "acount_id"),
     ] {
         let body = problem(fixture.get(&format!("/v1/registrations?{query}")), 400).await;

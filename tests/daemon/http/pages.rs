@@ -3,6 +3,7 @@
 use std::{cell::RefCell, io};
 
 use chrono::TimeDelta;
+use enrolld::mail::Portal;
 use enrolld_jobs::{
     event::Event,
     registration::{Registration, State, StateName},
@@ -92,6 +93,30 @@ async fn d17_the_page_speaks_the_applicants_language() {
     insta::assert_snapshot!("ask_nl", get(&fixture, &link, 200).await);
     insta::assert_snapshot!("appointed_nl", post(&fixture, &link, 200).await);
     insta::assert_snapshot!("used_nl", post(&fixture, &link, 200).await);
+}
+
+#[tokio::test]
+async fn r60_r61_the_page_of_a_new_da_tells_of_the_24_hours_and_where_to_go_next() {
+    for (language, account) in READERS {
+        let fixture = start().await;
+        let link = fixture.link_sent("reg-1", account).await;
+        let page = post(&fixture, &link, 200).await;
+        let hours = if language == "en" {
+            "up to 24 hours"
+        } else {
+            "tot 24 uur"
+        };
+        assert!(page.contains(hours), "{page}");
+        let portal = &wanted_portal();
+        for to in [&portal.url, &portal.newcomers_url, &portal.access_url] {
+            assert!(page.contains(&format!("href=\"{to}\"")), "{to}: {page}");
+        }
+    }
+}
+
+/// What the pages lead to.
+fn wanted_portal() -> Portal {
+    Portal::from(&Wanted::default().settings().portal)
 }
 
 #[tokio::test]

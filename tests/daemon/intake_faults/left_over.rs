@@ -3,6 +3,7 @@
 use redis::{AsyncCommands as _, aio::MultiplexedConnection};
 
 use crate::steps::{NEWBIE, wait_rejected};
+use crate::support::companies::{companies, submitted_at};
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
 use crate::support::events;
@@ -62,11 +63,13 @@ async fn only_an_entry_that_ended_three_daemons_is_poison(database: Database) {
 }
 
 async fn deleted_entries_do_not_hide_those_that_are_there(database: Database) {
-    let mut daemon = TestDaemon::builder(database).install();
+    let mut daemon = TestDaemon::builder(database)
+        .directory(&companies(14, 1, false))
+        .install();
     daemon.prepare();
     let mut entries = Vec::new();
     for number in 0..14 {
-        entries.push(daemon.send(&NEWBIE.submitted(&format!("reg-{number}"))).await);
+        entries.push(daemon.send(&submitted_at(&format!("reg-{number}"), number, "a")).await);
     }
     let mut connection = read_by_another(&daemon).await;
     let deleted: redis::RedisResult<u64> = connection.xdel(daemon.key("intake"), &entries[..11]).await;

@@ -25,7 +25,7 @@ async fn redis_may_be_emptied_while_registrations_wait(database: Database) {
     const COMPANIES: usize = 60;
     // One at a time, so that the others surely wait.
     let mut daemon = TestDaemon::builder(database)
-        .directory(&companies(COMPANIES, 1, false))
+        .directory(&companies(COMPANIES, 2, false))
         .setting("workers.verification.concurrency", 1)
         .start()
         .await;
@@ -47,7 +47,7 @@ async fn redis_may_be_emptied_while_registrations_wait(database: Database) {
     flush(&daemon).await;
     daemon.go_on();
     // With consumer groups, leases and all gone, new ones are taken in at once.
-    daemon.send(&submitted_at("reg-new", 0, "a")).await;
+    daemon.send(&submitted_at("reg-new", 0, "b")).await;
     daemon.wait_state("reg-new", "awaiting_organization").await;
     for n in 0..COMPANIES {
         daemon

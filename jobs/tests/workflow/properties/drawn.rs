@@ -1,16 +1,17 @@
-//! What is drawn at random: events, and facts that need not agree with each other.
+//! The events that are drawn at random.
 
 use enrolld_jobs::{
-    cloud_event::{DaDecision, ReviewDecision},
-    directory::Administrator,
-    event::{Event, Present},
+    cloud_event::{BounceKind, DaDecision, ReviewDecision},
+    effect::{MailKind, Recipient},
+    event::{Aside, Bounce, Event, Synced},
+    job::JobKind,
     registration::{Registration, State, StateName},
-    values::Role,
+    values::{RegistrationId, Role},
 };
 use proptest::{prelude::*, sample::select};
 use uuid::Uuid;
 
-use crate::road::{account_id, da, good, numbers, organization, organization_id, reviewed};
+use crate::road::{account_id, numbers, organization_id, reviewed};
 
 /// An event as it is drawn: what names the registration's own step, link or organizations is filled in when it happens.
 #[derive(Debug, Clone)]
@@ -39,6 +40,24 @@ pub(super) enum Drawn {
         behind: u32,
     },
     Recheck,
+    /// A target's answer about what is pending, by its number; or about something else.
+    Synced {
+        which: usize,
+        refused: bool,
+        is_meant: bool,
+    },
+    JobDied(u128),
+    JobRevived(u128),
+    Bounced {
+        kind: MailKind,
+        severity: BounceKind,
+        behind: u32,
+        knows_address: bool,
+    },
+    Undeliverable {
+        behind: u32,
+    },
+    Superseded,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,8 +117,75 @@ impl Drawn {
                 step: registration.step.saturating_sub(*behind),
             },
             Self::Recheck => Event::Recheck,
+            Self::Synced {
+                which,
+                refused,
+                is_meant,
+            } => synced(registration, *which, *refused, *is_meant),
+            Self::JobDied(job) => Event::Aside(Aside::JobDied {
+                job: Uuid::from_u128(*job),
+                kind: JobKind::Notification,
+                class: "smtp_refused".to_owned(),
+            }),
+            Self::JobRevived(job) => Event::Aside(Aside::JobRevived {
+                job: Uuid::from_u128(*job),
+            }),
+            Self::Bounced {
+                kind,
+                severity,
+                behind,
+                knows_address,
+            } => bounced(registration, *kind, *severity, *behind, *knows_address),
+            Self::Undeliverable { behind } => Event::Undeliverable {
+                step: registration.step.saturating_sub(*behind),
+            },
+            Self::Superseded => Event::Superseded {
+                by: RegistrationId::new("newer").expect("an id"),
+            },
         }
     }
+}
+
+fn synced(registration: &Registration, which: usize, refused: bool, is_meant: bool) -> Event {
+    let meant = match &registration.state {
+        State::Provisioning { pending, .. } if is_meant => pending.get(which % pending.len()),
+        _ => None,
+    };
+    Event::Synced {
+        grant_id: meant.map_or(Uuid::from_u128(3), |sync| sync.grant_id),
+        target: meant.map_or_else(|| "portal".to_owned(), |sync| sync.target.clone()),
+        outcome: if refused {
+            Synced::Refused { status: 422 }
+        } else {
+            Synced::Confirmed
+        },
+    }
+}
+
+/// A mail to the applicant, or to the DA who is asked, came back.
+fn bounced(
+    registration: &Registration,
+    kind: MailKind,
+    severity: BounceKind,
+    behind: u32,
+    knows_address: bool,
+) -> Event {
+    let da = registration
+        .delegated_administrator()
+        .filter(|_| kind == MailKind::AccessRequest);
+    let address = match da {
+        Some(da) => da.email.clone(),
+        None => registration.account.as_ref().and_then(|account| account.email.clone()),
+    };
+    Event::Aside(Aside::MailBounced(Bounce {
+        mail: Uuid::from_u128(9),
+        kind,
+        to: da.map_or(Recipient::Applicant, |da| Recipient::Account(da.account_id.clone())),
+        step: registration.step.saturating_sub(behind),
+        address: address.filter(|_| knows_address),
+        severity,
+        detail: None,
+    }))
 }
 
 fn onward(registration: &Registration, grant: bool) -> Drawn {
@@ -115,12 +201,17 @@ fn onward(registration: &Registration, grant: bool) -> Drawn {
             organization_id: organization_id(if grant { "root" } else { "other" }),
         }),
         StateName::AwaitingInformation => Drawn::Information,
-        StateName::Provisioning
-        | StateName::Active
-        | StateName::Denied
-        | StateName::Rejected
-        | StateName::Withdrawn
-        | StateName::Expired => Drawn::Withdrawn,
+        StateName::Provisioning if !grant && registration.review_reason().is_some() => {
+            Drawn::Reviewed(ReviewDecision::Reject)
+        }
+        StateName::Provisioning => Drawn::Synced {
+            which: 0,
+            refused: false,
+            is_meant: true,
+        },
+        StateName::Active | StateName::Denied | StateName::Rejected | StateName::Withdrawn | StateName::Expired => {
+            Drawn::Withdrawn
+        }
     }
 }
 
@@ -152,6 +243,39 @@ pub(super) fn drawn() -> impl Strategy<Value = Drawn> {
         1 => Just(Drawn::Withdrawn),
         6 => select(vec![0, 0, 0, 1, 2]).prop_map(|behind| Drawn::Verify { behind }),
         6 => select(vec![0, 0, 0, 1, 2]).prop_map(|behind| Drawn::Route { behind }),
+        6 => (0..4usize, prop::bool::weighted(0.3), prop::bool::weighted(0.9))
+            .prop_map(|(which, refused, is_meant)| Drawn::Synced { which, refused, is_meant }),
+        1 => (1..3u128).prop_map(Drawn::JobDied),
+        1 => (1..3u128).prop_map(Drawn::JobRevived),
+        2 => bounce(),
+        1 => select(vec![0, 0, 1]).prop_map(|behind| Drawn::Undeliverable { behind }),
+    ]
+}
+
+fn bounce() -> impl Strategy<Value = Drawn> {
+    (
+        select(vec![
+            MailKind::Verification,
+            MailKind::AccessRequest,
+            MailKind::IdleReminder,
+        ]),
+        select(vec![BounceKind::Hard, BounceKind::Soft, BounceKind::Complaint]),
+        select(vec![0, 0, 1]),
+        prop::bool::weighted(0.8),
+    )
+        .prop_map(|(kind, severity, behind, knows_address)| Drawn::Bounced {
+            kind,
+            severity,
+            behind,
+            knows_address,
+        })
+}
+
+/// As [`drawn`], and once in a while a newer registration from elsewhere.
+pub(super) fn drawn_or_superseded() -> impl Strategy<Value = Drawn> {
+    prop_oneof![
+        100 => drawn(),
+        1 => Just(Drawn::Superseded),
     ]
 }
 
@@ -173,92 +297,4 @@ pub(super) fn wait() -> impl Strategy<Value = i64> {
         2 => HOUR..30 * HOUR,
         1 => 30 * HOUR..40 * 24 * HOUR,
     ]
-}
-
-/// Facts that need not agree with what was said before, mostly good.
-pub(super) fn any_facts() -> impl Strategy<Value = Present> {
-    let administrators = prop::collection::vec(
-        (
-            select(vec!["boss", "second", "third", "fourth", "newbie"]),
-            select(vec!["root", "site"]),
-            prop::bool::weighted(0.7),
-        ),
-        0..5,
-    );
-    let email = select(vec![
-        Some("newbie@acme.example"),
-        Some("newbie@acme.example"),
-        Some("other@acme.example"),
-        Some("newbie@gmail.com"),
-        None,
-    ]);
-    let rarely = || prop::bool::weighted(0.06);
-    let site = select(vec!["site", "site", "site", "other-site"]);
-    (
-        administrators,
-        email,
-        site,
-        [
-            rarely(),
-            rarely(),
-            rarely(),
-            rarely(),
-            rarely(),
-            rarely(),
-            rarely(),
-            rarely(),
-        ],
-    )
-        .prop_map(
-            |(
-                administrators,
-                email,
-                site,
-                [
-                    no_account,
-                    no_contract,
-                    uncovered,
-                    no_site,
-                    holds_access,
-                    flagged,
-                    ended,
-                    failing,
-                ],
-            )| {
-                let administrators = administrators
-                    .into_iter()
-                    .map(|(id, of, reachable)| Administrator {
-                        reachable,
-                        ..da(id, of)
-                    })
-                    .collect();
-                let mut present = good(administrators);
-                let applicant = &mut present.applicant;
-                if let Some(account) = &mut applicant.account {
-                    account.email = email.map(str::to_owned);
-                    account.flagged = flagged;
-                }
-                if let Some(contract) = &mut applicant.contract
-                    && ended
-                {
-                    "ended".clone_into(&mut contract.status);
-                }
-                if no_account {
-                    applicant.account = None;
-                }
-                if no_contract {
-                    applicant.contract = None;
-                }
-                applicant.covered = !uncovered && applicant.contract.is_some();
-                if let Some(facts) = &mut present.site {
-                    facts.chain[1] = organization(site, Some("root"));
-                }
-                if no_site {
-                    present.site = None;
-                }
-                present.holds_access = holds_access;
-                present.failed_attempts = if failing { 11 } else { 10 };
-                present
-            },
-        )
 }

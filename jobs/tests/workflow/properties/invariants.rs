@@ -10,7 +10,7 @@ use enrolld_jobs::{
     event::{Event, Present},
     job::JobKind,
     manual_review::is_asked_for,
-    registration::{Registration, State, StateName},
+    registration::{Registration, ReviewReason, State, StateName},
     verification::verify,
     view::{RegistrationChanged, RegistrationView},
 };
@@ -25,6 +25,13 @@ fn mailed(decision: &Decision, kind: MailKind) -> bool {
 /// Checks what `event` came to against every invariant.
 pub(super) fn check(before: &Registration, event: &Event, present: &Present, decision: &Decision, road: &Road) {
     check_change(before, event, decision);
+    check_others(before, event, present, decision);
+    if let Event::Aside(_) = event
+        && decision.registration.step == before.step
+    {
+        check_aside(before, decision);
+        return;
+    }
     check_access(before, event, present, decision, road);
     check_mails(before, event, decision);
     check_wait(before, event, decision, road);
@@ -58,6 +65,45 @@ fn check_change(before: &Registration, event: &Event, decision: &Decision) {
     );
 }
 
+/// What is recorded beside the road leaves it as it is, in final states too (D22).
+fn check_aside(before: &Registration, decision: &Decision) {
+    let after = Registration {
+        version: before.version,
+        dead_jobs: before.dead_jobs.clone(),
+        ..decision.registration.clone()
+    };
+    assert_eq!(&after, before);
+    for effect in &decision.effects {
+        assert!(
+            matches!(effect, Effect::Alert(_) | Effect::Suppress(_) | Effect::RecheckDa(_)),
+            "{effect:?}"
+        );
+    }
+}
+
+/// Of the account's other open requests for the company none is left beside one that was verified, save those in other hands, which
+/// stand (D18).
+fn check_others(before: &Registration, event: &Event, present: &Present, decision: &Decision) {
+    let after = &decision.registration;
+    let is_verified = matches!(event, Event::Verify { .. }) && after.state.name() == StateName::Routing;
+    if !is_verified {
+        assert!(decision.supersedes.is_empty() && decision.rests_on.is_empty());
+        return;
+    }
+    for other in &present.open_requests {
+        let replaced = decision.supersedes.iter().find(|old| old.registration.id == other.id);
+        let is_rested_on = decision.rests_on.contains(&(other.id.clone(), other.version));
+        assert_ne!(replaced.is_some(), is_rested_on, "each is guarded by its version");
+        let is_same = after.company().is_some() && other.company() == after.company();
+        assert_eq!(replaced.is_some(), is_same, "D18");
+        if let Some(old) = replaced {
+            assert_eq!(old.registration.state, State::Withdrawn);
+            assert_eq!(old.registration.version, other.version + 1);
+            assert_eq!(old.registration.superseded_by.as_ref(), Some(&before.id));
+        }
+    }
+}
+
 /// Nobody gets access who should not (R51, D3, D9, D21).
 fn check_access(before: &Registration, event: &Event, present: &Present, decision: &Decision, road: &Road) {
     let after = &decision.registration;
@@ -75,8 +121,20 @@ fn check_access(before: &Registration, event: &Event, present: &Present, decisio
             "{change}"
         );
         assert!(decision.rests_on_tree, "{change}");
+        check_grants(decision, road);
+    } else if let State::Provisioning { grants, pending, .. } = &before.state {
+        // Only what was granted is set up, and it is active when nothing is pending any more.
+        let is_confirmed = pending.len() == 1 && matches!(event, Event::Synced { .. });
+        assert!(to != StateName::Active || is_confirmed, "{change}: active too early");
+        if to == StateName::Rejected {
+            for grant_id in grants {
+                let ends = Effect::EndGrant { grant_id: *grant_id };
+                assert!(decision.effects.contains(&ends), "{change}: D11");
+            }
+        }
     } else {
-        assert_ne!(to, StateName::Active, "{change}: active without access");
+        let has_access = matches!(after.state, State::Provisioning { .. } | State::Active { .. });
+        assert!(!has_access, "{change}: access without a grant");
     }
 
     for effect in &decision.effects {
@@ -91,6 +149,34 @@ fn check_access(before: &Registration, event: &Event, present: &Present, decisio
     if let Event::DaDecided { by, .. } = event {
         let administrators = present.site.as_ref().map_or(&[][..], |site| &site.administrators);
         assert!(may_decide(by, administrators, &before.account_id), "{change}: D3");
+    }
+}
+
+/// What is granted is to be confirmed by every target, or is there at once without any (D11).
+fn check_grants(decision: &Decision, road: &Road) {
+    let after = &decision.registration;
+    let ids = decision.effects.iter().enumerate().filter_map(|(index, effect)| {
+        let is_grant = matches!(effect, Effect::Grant { .. });
+        is_grant.then(|| effect_id(&after.id, after.version, index))
+    });
+    let ids: Vec<_> = ids.collect();
+    let targets = &road.rules.targets;
+    match &after.state {
+        State::Provisioning {
+            grants, pending, case, ..
+        } => {
+            assert_eq!((grants, *case), (&ids, None));
+            let expected: BTreeSet<_> = ids
+                .iter()
+                .flat_map(|id| targets.iter().map(move |target| (*id, target.as_str())))
+                .collect();
+            let pending: BTreeSet<_> = pending
+                .iter()
+                .map(|sync| (sync.grant_id, sync.target.as_str()))
+                .collect();
+            assert_eq!(pending, expected);
+        }
+        _ => assert!(targets.is_empty()),
     }
 }
 
@@ -111,6 +197,22 @@ fn check_mails(before: &Registration, event: &Event, decision: &Decision) {
             *event == Event::Confirmed || mailed(decision, MailKind::Rerouted) || from == StateName::AwaitingDa;
         assert!(confirmed || by_agent, "{change}: R34");
     }
+    for kind in [
+        MailKind::Welcome,
+        MailKind::CustomerAdministrator,
+        MailKind::DaTerms,
+        MailKind::AccessApproved,
+    ] {
+        assert!(
+            !mailed(decision, kind) || to == StateName::Active,
+            "{change}: told too early"
+        );
+    }
+    let is_told_before = before.state.name() == StateName::Provisioning && before.notices > 0;
+    assert!(
+        !(is_told_before && mailed(decision, MailKind::ProvisioningOverdue)),
+        "{change}: told twice"
+    );
     assert!(
         !mailed(decision, MailKind::AccessRequestReminder)
             || (from, to) == (StateName::AwaitingDa, StateName::AwaitingDa),
@@ -160,6 +262,17 @@ fn check_wait(before: &Registration, event: &Event, decision: &Decision, road: &
         State::InReview { .. } if after.step != before.step => {
             assert!(mailed(decision, MailKind::ReviewCase), "{change}: no agent was told");
         }
+        State::Provisioning { pending, case, .. } => {
+            assert!(!pending.is_empty(), "{change}: nothing is awaited");
+            let reason = case.map(|case| case.reason);
+            let is_failed = reason == Some(ReviewReason::ProvisioningFailed);
+            assert_eq!(is_failed, pending.iter().any(|sync| sync.refused), "{change}: D11");
+            let was = before.review_reason();
+            assert!(
+                reason.is_none() || reason == was || mailed(decision, MailKind::ReviewCase),
+                "{change}: no agent was told"
+            );
+        }
         _ => {}
     }
 }
@@ -169,12 +282,8 @@ fn check_timer(before: &Registration, event: &Event, decision: &Decision, road: 
     let after = &decision.registration;
     let change = format!("{event:?} led from {:?} to {:?}", before.state, after.state);
     let wakes = wakes(decision);
-    // A job or nothing at all is waited for; a dead job is D22's.
-    let has_no_timer = after.state.name().is_final()
-        || matches!(
-            after.state,
-            State::Verifying | State::Routing | State::Provisioning { .. }
-        );
+    // A job is waited for, or nothing at all; a job that is dead is the agents' (D22).
+    let has_no_timer = after.state.name().is_final() || matches!(after.state, State::Verifying | State::Routing);
     let Some(deadline) = after.deadline else {
         assert!(has_no_timer, "{change}: stuck");
         assert_eq!(wakes, [], "{change}: a timer for nothing");

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use enrolld_jobs::{
     cloud_event::{Envelope, UpstreamEvent},
     refusal::Reason,
-    view::{RegistrationChanged, RegistrationView},
+    view::{OpsAlert, RegistrationChanged, RegistrationView},
 };
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, schema_for};
 use serde_json::{Map, Value, json};
@@ -21,6 +21,7 @@ fn schemas() -> Vec<(String, Value)> {
             "registration.changed.json".to_owned(),
             sent_out::<RegistrationChanged>(),
         ),
+        ("ops.alert.json".to_owned(), sent_out::<OpsAlert>()),
         ("refusal-reason.json".to_owned(), schema_for!(Reason).to_value()),
     ];
     let data = UpstreamEvent::data_schemas().into_iter();

@@ -1,0 +1,43 @@
+//! A daemon that ends while a target is being called: the next one calls again, and the target can tell (D11).
+
+use super::{builder, sync_jobs};
+use crate::steps::{JOINER, confirm};
+use crate::support::database::Database;
+use crate::support::events;
+use crate::support::target::{Manner, Target};
+
+crate::support::for_each_database!(d11_a_daemon_that_ends_in_the_middle_of_a_put_puts_again_with_the_same_key);
+
+async fn d11_a_daemon_that_ends_in_the_middle_of_a_put_puts_again_with_the_same_key(database: Database) {
+    let target = Target::start("collector");
+    target.always("joiner", Manner::Hold);
+    let mut daemon = builder(database, &[&target])
+        .setting("heartbeat.every", "100ms")
+        .setting("heartbeat.dead_after", "1s")
+        .setting("shutdown.grace", "1s")
+        .start()
+        .await;
+    confirm(&daemon, "reg-1", JOINER).await;
+    daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
+    target.wait_heard("PUT", "joiner", 1).await;
+    daemon.kill();
+
+    daemon.start().await;
+    target.wait_heard("PUT", "joiner", 2).await;
+    assert_eq!(daemon.view("reg-1").await["state"], "provisioning");
+    // The target goes on hanging: that does not keep the daemon from ending.
+    let end = daemon.terminate();
+    assert!(end.success(), "{end}");
+
+    target.always("joiner", Manner::Well);
+    daemon.start().await;
+    daemon.wait_state("reg-1", "active").await;
+    daemon.wait_kind("access_approved", "reg-1", 1).await;
+    let heard = target.heard("joiner");
+    assert!(heard.len() >= 3, "{heard:#?}");
+    for heard in &heard {
+        assert_eq!((heard.method.as_str(), &heard.key), ("PUT", &heard.grant));
+    }
+    let jobs = sync_jobs(&daemon).await;
+    assert_eq!(jobs[0]["attempts"], 1, "neither end was the job's fault: {jobs:#?}");
+}
