@@ -97,20 +97,20 @@ impl Finding {
 
 /// Carries out all checks. The order of the findings is always the same.
 pub async fn examine(settings: &Settings, environment: Arc<dyn Environment>) -> Vec<Finding> {
-    let database = within(
+    // Futures of the database and of connections are large.
+    let database = Box::pin(within(
         "database",
         "see that the database server runs and is not overloaded",
         database::check(settings, &*environment),
-    );
-    let redis = within(
+    ));
+    let redis = Box::pin(within(
         "redis",
         "see that Redis runs and is not overloaded",
         redis::check(settings),
-    );
-    let mail = within("mail", "see that the mail server runs", mail::check(settings));
-    let targets = targets::check(settings, &environment);
-    // The futures of the database are large.
-    let (database, redis, mail, targets) = tokio::join!(Box::pin(database), redis, mail, targets);
+    ));
+    let mail = Box::pin(within("mail", "see that the mail server runs", mail::check(settings)));
+    let targets = Box::pin(targets::check(settings, &environment));
+    let (database, redis, mail, targets) = tokio::join!(database, redis, mail, targets);
     [
         settings::check(settings),
         files::check(settings),

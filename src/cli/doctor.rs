@@ -25,7 +25,7 @@ pub(super) struct Options {
 
 /// Looks at everything, and tells it; an error when there is any problem.
 pub(super) async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
-    let findings = Box::pin(doctor::examine(settings, Arc::new(System))).await;
+    let findings = doctor::examine(settings, Arc::new(System)).await;
     match options.output {
         Format::Json => output::json(&findings)?,
         Format::Table => output::text(&report(Screen::stdout(), &findings))?,
