@@ -217,9 +217,10 @@ impl Batch<'_> {
             Some(json!({"id": tree.root_id}))
         };
         self.execute(&statements.raise_trees, &self.good(raised)).await?;
-        self.execute(&statements.cancel_jobs, &next).await?;
+        // A step's end comes after the ends of runs: a job of it that is to run again, as another of the batch says, is cancelled.
         self.execute(&statements.write_jobs, &self.good(|item| item.job.as_ref()))
             .await?;
+        self.execute(&statements.cancel_jobs, &next).await?;
         self.execute(&statements.insert_jobs, &self.all_of(|item| &item.jobs))
             .await?;
         self.execute(&statements.insert_mails, &self.all_of(|item| &item.mails))

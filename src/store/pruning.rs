@@ -50,6 +50,9 @@ impl Finished {
     }
 
     /// `$1` is the moment before which it was finished, `$2` how many are deleted at most.
+    ///
+    /// A job may be queued again, and a daemon be heard of, between the look and the deletion: PostgreSQL waits for who changes the
+    /// row, and looks again only at what stands outside of the subselect.
     const fn statement(self) -> &'static str {
         match self {
             Self::Events => {
@@ -58,7 +61,8 @@ impl Finished {
             }
             Self::Jobs => {
                 "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE finished_ms IS NOT NULL AND finished_ms < $1 \
-                 AND state || '' IN ('succeeded', 'cancelled', 'discarded') ORDER BY finished_ms LIMIT $2)"
+                 AND state || '' IN ('succeeded', 'cancelled', 'discarded') ORDER BY finished_ms LIMIT $2) \
+                 AND state || '' IN ('succeeded', 'cancelled', 'discarded')"
             }
             Self::Mails => {
                 "DELETE FROM mails WHERE id IN (SELECT id FROM mails WHERE created_ms < $1 \
@@ -69,7 +73,8 @@ impl Finished {
                  ORDER BY at_ms LIMIT $2)"
             }
             Self::Daemons => {
-                "DELETE FROM daemons WHERE id IN (SELECT id FROM daemons WHERE heartbeat_ms < $1 LIMIT $2)"
+                "DELETE FROM daemons WHERE id IN (SELECT id FROM daemons WHERE heartbeat_ms < $1 LIMIT $2) \
+                 AND heartbeat_ms < $1"
             }
         }
     }

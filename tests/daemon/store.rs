@@ -5,6 +5,7 @@ mod batches;
 mod guards;
 mod intake;
 mod jobs;
+mod model;
 mod outages;
 mod plans;
 mod recovery;

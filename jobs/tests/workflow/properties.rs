@@ -4,6 +4,7 @@ mod delegating;
 mod drawn;
 mod facts;
 mod invariants;
+mod kept;
 mod shared;
 mod world;
 

@@ -10,6 +10,7 @@ crate::support::for_each_database!(
     a_refused_transition_fails_alone,
     the_same_transition_twice_is_written_once,
     versions_handed_in_together_are_applied_in_order,
+    a_job_that_is_to_run_again_is_cancelled_when_its_step_ends_in_the_same_batch,
 );
 
 /// A first version with a job and a mail of their own.
@@ -161,4 +162,29 @@ async fn versions_handed_in_together_are_applied_in_order(database: Database) {
     }
     assert_eq!(count(&store, "registrations WHERE version = 30").await, 3);
     assert_eq!(count(&store, "timeline").await, 90);
+}
+
+async fn a_job_that_is_to_run_again_is_cancelled_when_its_step_ends_in_the_same_batch(database: Database) {
+    let (_server, store) = open(database).await;
+    let job = new_job("reg-1", 1);
+    let begun = Transition {
+        jobs: vec![job.clone()],
+        ..version("reg-1", 1)
+    };
+    applied(&store, begun).await;
+    let again = Transition {
+        job: Some(JobWrite {
+            finished_ms: None,
+            ..ended(job.id, 1, "retrying")
+        }),
+        ..Transition::default()
+    };
+    let answers = commit_all(&store, vec![again, version("reg-1", 2)]).await;
+    // PostgreSQL has two committers, so the order may be the other.
+    assert!(
+        [Ok(Verdict::Applied), Ok(Verdict::Stale(Guard::Job))].contains(&answers[0]),
+        "{answers:?}"
+    );
+    assert_eq!(answers[1], Ok(Verdict::Applied));
+    assert_eq!(stored_job(&store, job.id).await.state, "cancelled");
 }

@@ -1,12 +1,44 @@
-//! What goes out, and what is kept once for all daemons.
+//! What goes out, what is kept once for all daemons, and what is deleted in the end.
+
+use enrolld::store::pruning::Finished;
+use sea_orm::TransactionTrait as _;
 
 use super::*;
 
 crate::support::for_each_database!(
     notices_go_out_in_order_and_are_deleted,
     one_link_key_is_made,
-    a_database_answers
+    a_database_answers,
 );
+
+#[tokio::test]
+async fn a_job_that_is_queued_again_while_it_is_pruned_stays() {
+    let (server, store) = open(Database::Postgres).await;
+    let job = new_job("reg-1", 1);
+    let begun = Transition {
+        jobs: vec![job.clone()],
+        ..version("reg-1", 1)
+    };
+    applied(&store, begun).await;
+    let end = Transition {
+        job: Some(ended(job.id, 1, "succeeded")),
+        ..Transition::default()
+    };
+    applied(&store, end).await;
+
+    // As the end of a grant has the jobs of its targets run again.
+    let again = store.writer().begin().await.expect("the database answers");
+    let arm = "UPDATE jobs SET state = 'scheduled', finished_ms = NULL";
+    again.execute_unprepared(arm).await.expect("the statement is sound");
+    let other = open_again(&server).await;
+    let pruning = tokio::spawn(async move { other.prune(Finished::Jobs, at(60), 10).await });
+    while count(&store, "pg_stat_activity WHERE wait_event_type = 'Lock'").await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    again.commit().await.expect("the database answers");
+    assert_eq!(pruning.await.expect("no panic"), Ok(0));
+    assert_eq!(stored_job(&store, job.id).await.state, "scheduled");
+}
 
 async fn notices_go_out_in_order_and_are_deleted(database: Database) {
     let (_server, store) = open(database).await;
