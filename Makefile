@@ -6,7 +6,7 @@ CARGO_TARGET_DIR ?= target
 .DEFAULT_GOAL := help
 MINUTES ?= 5
 SEED ?= 1
-.PHONY: help demo test chaos bench fmt lint
+.PHONY: help demo test chaos bench fmt lint deny
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -16,9 +16,10 @@ demo: ## build, and run the main job end to end on SQLite and a private redis-se
 	$(CARGO) build
 	"$(CARGO_TARGET_DIR)/debug/enrolld" demo
 
-test: ## everything that must pass: format, lints, tests on both databases, docs
-	scripts/install-missing rustc build-tools redis postgres cargo-nextest
+test: ## everything that must pass: format, lints, dependencies, tests on both databases, docs
+	scripts/install-missing rustc build-tools redis postgres cargo-nextest cargo-deny
 	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory deny
 	$(CARGO) nextest run --workspace
 	$(CARGO) test --doc --workspace
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace
@@ -38,3 +39,15 @@ lint: ## check format and lints, warnings as errors
 	scripts/install-missing rustc build-tools
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# Twice the same crate is only warned of, at length: see `cargo deny check bans`.
+DENY = $(CARGO) deny --locked --workspace --log-level error
+
+deny: ## check dependencies: bans, licences, sources; known vulnerabilities where their list can be had
+	scripts/install-missing rustc build-tools cargo-deny
+	$(DENY) check bans licenses sources
+	@if timeout 60 $(CARGO) deny fetch db >/dev/null 2>&1; then \
+		$(DENY) check --disable-fetch advisories; \
+	else \
+		echo "deny: the list of vulnerabilities (github.com/RustSec/advisory-db) cannot be had here: they are not looked for."; \
+	fi

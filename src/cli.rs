@@ -6,6 +6,7 @@
 mod config;
 mod database;
 mod directory;
+mod doctor;
 mod intake;
 mod jobs;
 mod listing;
@@ -102,6 +103,17 @@ Example:
     /// Check or show the settings
     #[command(subcommand)]
     Config(config::Command),
+    /// Look at everything the daemon stands on, and say what is wrong and what to do
+    #[command(
+        after_help = "Looks at settings, files, database, Redis, mail server, provisioning targets and
+directory, side by side and within seconds. Changes nothing, and sends no mail.
+Exit status 0 when there is no problem (warnings are allowed), else 1.
+
+Examples:
+  sudo -u enrolld enrolld doctor
+  enrolld doctor --output json | jq '.[] | select(.result != \"ok\")'"
+    )]
+    Doctor(doctor::Options),
     /// Send events as upstream does, and see which were refused
     #[command(subcommand)]
     Intake(intake::Command),
@@ -192,6 +204,7 @@ async fn carry_out(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Run => Box::pin(daemon::run(settings)).await,
         Command::Migrate => migrate::run(&settings).await,
         Command::Config(command) => config::run(&command, &settings),
+        Command::Doctor(options) => doctor::run(options, &settings).await,
         Command::Intake(command) => intake::run(command, &settings).await,
         Command::Directory(command) => directory::run(command, &settings).await,
         Command::Registrations(command) => registrations::run(command, &settings).await,

@@ -24,6 +24,7 @@ use self::{
 use crate::{
     directory::EmbeddedDirectory,
     dispatcher::{Dispatch, Dispatcher},
+    doctor,
     environment::{Environment, System},
     executor::{Executor, Parts, PublicUrl},
     http,
@@ -151,6 +152,7 @@ impl Daemon {
             store: store.clone(),
         });
         let (redis, private_redis) = open_redis(&settings).await?;
+        remark(&settings, &store, &redis, &*environment).await;
         publish_address(&settings.data_dir, http_address)?;
         store.heartbeat(&identity, environment.now()).await?;
         Ok(Self {
@@ -354,6 +356,15 @@ impl Daemon {
         }
         self.store.close().await;
         let _ = std::fs::remove_file(self.settings.data_dir.join(HTTP_ADDRESS));
+    }
+}
+
+/// Tells the log what `enrolld doctor` would find, as far as it is cheap to see.
+async fn remark(settings: &Settings, store: &Store, redis: &Redis, environment: &dyn Environment) {
+    let reached = redis.health().reachable.then_some(redis);
+    for finding in doctor::at_start(settings, store, reached, environment).await {
+        let remedy = finding.remedy.unwrap_or_default();
+        tracing::warn!(check = finding.check, remedy, "{}", finding.seen);
     }
 }
 

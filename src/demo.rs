@@ -24,6 +24,7 @@ use crate::{
     daemon::Daemon,
     directory,
     environment::{Environment, System},
+    links::hex,
     private_redis::{self, PrivateRedisError},
     settings::{PRIVATE_REDIS_DIR, Settings},
     store::Store,
@@ -165,6 +166,9 @@ fn settings(folder: &Path) -> anyhow::Result<Settings> {
     http.insert("bind".to_owned(), format!("127.0.0.1:{port}").into());
     http.insert("public_url".to_owned(), format!("http://127.0.0.1:{port}").into());
     table.insert("http".to_owned(), http.into());
+    let mut security = toml::Table::new();
+    security.insert("link_key".to_owned(), hex(&System.random()).into());
+    table.insert("security".to_owned(), security.into());
     let mut review = toml::Table::new();
     review.insert("mailbox".to_owned(), AGENTS.into());
     table.insert("review".to_owned(), review.into());

@@ -13,6 +13,7 @@
 
 mod csv_folder;
 mod embedded;
+mod emptiness;
 mod entity;
 mod export;
 mod field;
@@ -28,6 +29,7 @@ mod summary;
 mod write;
 
 pub use embedded::EmbeddedDirectory;
+pub(crate) use emptiness::{NEEDED_TABLES, empty_tables};
 pub use export::{ExportError, Exported, export};
 pub use import::import;
 pub use problem::{ImportError, Problems};

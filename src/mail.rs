@@ -16,7 +16,7 @@ mod templates;
 mod wording;
 
 pub use context::{Alarm, DecideLink, Delegated, Link, MailContext, Person, Place, Portal};
-pub use mailer::{Mailer, SendError, SetupError};
+pub use mailer::{Mailer, SendError, Session, SetupError};
 pub use message::{Addressee, Letter};
 pub(crate) use plain_text::loggable;
 pub use sample::sample;

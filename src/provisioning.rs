@@ -24,6 +24,7 @@ use tokio::{
     time::timeout,
 };
 use url::Url;
+use uuid::Uuid;
 
 use crate::{environment::Environment, settings::ProvisioningTarget};
 
@@ -142,6 +143,31 @@ impl HttpTargets {
         })
     }
 
+    /// The status that the target answers with when it is asked for the grant `grant`, or why there is none. For a look at
+    /// whether it can be reached: no job hangs on it, so that it takes no turn.
+    ///
+    /// # Errors
+    /// What went wrong on the way; neither token nor address.
+    pub async fn probe(&self, target: &str, grant: Uuid) -> Result<u16, String> {
+        let known = self.targets.iter().find(|known| known.name == target);
+        let target = known.ok_or_else(|| format!("there is no target {target}"))?;
+        let request = self.request(target, Method::GET, grant);
+        match timeout(self.call_timeout, request.send()).await {
+            Err(_) => Err(format!("no answer within {:?}", self.call_timeout)),
+            Ok(Err(error)) => Err(answer::failure(&error)),
+            Ok(Ok(response)) => Ok(response.status().as_u16()),
+        }
+    }
+
+    /// A call about a grant, with our credential.
+    fn request(&self, target: &Target, method: Method, grant: Uuid) -> RequestBuilder {
+        let request = self.client.request(method, target.address(grant));
+        match &target.credential {
+            Some(credential) => request.header(AUTHORIZATION, credential.header.clone()),
+            None => request,
+        }
+    }
+
     /// The answer to `request`, or what came instead.
     async fn ask(&self, target: &Target, request: RequestBuilder) -> Answer {
         let Some(_turn) = target.turn().await else {
@@ -163,10 +189,7 @@ impl HttpTargets {
 impl Provisioner for HttpTargets {
     async fn call(&self, target: &str, call: Call, grant: &SyncedGrant, key: &str) -> Option<Answer> {
         let target = self.targets.iter().find(|known| known.name == target)?;
-        let mut request = self.client.request(method(call), target.address(grant));
-        if let Some(credential) = &target.credential {
-            request = request.header(AUTHORIZATION, credential.header.clone());
-        }
+        let mut request = self.request(target, method(call), grant.id);
         if call == Call::Put {
             request = request.header("Idempotency-Key", key).json(&GrantBody {
                 account_id: grant.account_id.as_str(),
@@ -197,9 +220,9 @@ impl Target {
         })
     }
 
-    fn address(&self, grant: &SyncedGrant) -> Url {
+    fn address(&self, grant: Uuid) -> Url {
         let mut address = self.grants.clone();
-        address.set_path(&format!("{}/{}", self.grants.path(), grant.id));
+        address.set_path(&format!("{}/{grant}", self.grants.path()));
         address
     }
 

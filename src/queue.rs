@@ -56,6 +56,7 @@ mod entry;
 mod prefetch;
 mod reader;
 mod recovery;
+mod server;
 mod streams;
 
 use uuid::Uuid;
@@ -66,6 +67,7 @@ pub use connection::{Error, Health, Redis};
 pub use dedicated::Dedicated;
 pub use entry::{EntryId, EntryIdError};
 pub use recovery::{Claimed, claim, claim_idle, delete_idle_consumers, pending_consumers};
+pub(crate) use server::ServerFacts;
 pub use streams::{Unread, acknowledge, length, push, unread};
 
 /// The consumer group of every stream of jobs.

@@ -22,6 +22,7 @@ pub mod mails;
 pub mod notices;
 pub mod pruning;
 pub mod registrations;
+pub(crate) mod server;
 mod sql;
 mod statements;
 pub mod suppressions;
@@ -49,6 +50,7 @@ use sea_orm::{
 };
 
 use self::{committer::Committers, error::StoreError};
+use crate::tls;
 
 /// Names the advisory lock under which PostgreSQL is migrated; an arbitrary constant, never to be changed.
 const MIGRATION_LOCK: i64 = 0x656e_726f_6c6c_6401;
@@ -235,6 +237,7 @@ pub(crate) async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTra
 }
 
 async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, StoreError> {
+    tls::choose_provider();
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
@@ -328,7 +331,7 @@ fn cannot_make(file: &Path, error: &io::Error) -> StoreError {
 }
 
 /// A span as the database counts.
-fn span_ms(span: Duration) -> i64 {
+pub(crate) fn span_ms(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -156,9 +156,9 @@ fn fitting(width: u16, columns: &[Column], widths: &[u16], mut shown: Vec<bool>)
 /// Green is well, red wants somebody, yellow may.
 fn colour(state: &str) -> Option<Color> {
     match state {
-        "active" | "succeeded" | "sent" => Some(Color::Green),
-        "dead" | "failed" => Some(Color::Red),
-        "retrying" | "needs_correction" | "in_review" | "awaiting_information" => Some(Color::Yellow),
+        "active" | "succeeded" | "sent" | "ok" => Some(Color::Green),
+        "dead" | "failed" | "problem" => Some(Color::Red),
+        "warning" | "retrying" | "needs_correction" | "in_review" | "awaiting_information" => Some(Color::Yellow),
         "withdrawn" | "expired" | "cancelled" | "discarded" | "skipped" => Some(Color::DarkGrey),
         _ => None,
     }

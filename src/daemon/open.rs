@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use super::HTTP_ADDRESS;
 use crate::{
+    doctor::{self, Finding},
     environment::Environment,
     links::{LinkKeys, hex},
     private_redis::PrivateRedis,
@@ -47,10 +48,9 @@ pub(super) async fn link_keys(
 }
 
 pub(super) async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Option<PrivateRedis>)> {
-    if let Some(url) = &settings.redis.url {
-        let redis = Redis::open(url.expose()).context("redis.url")?;
+    if let Some(redis) = Redis::of(&settings.redis)? {
         if settings.redis.require_durable {
-            durable(&redis).await?;
+            durable(settings, &redis).await?;
         }
         if let Err(error) = redis.ping().await {
             tracing::warn!(%error, address = redis.address(), "Redis cannot be reached yet; work waits for it");
@@ -62,22 +62,17 @@ pub(super) async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Op
 }
 
 /// Refuses a Redis that may lose what upstream was told is taken (`redis.require_durable`).
-async fn durable(redis: &Redis) -> anyhow::Result<()> {
-    let ask = async |name: &str| -> anyhow::Result<String> {
-        let command = redis::cmd("CONFIG").arg("GET").arg(name).to_owned();
-        let answer: Vec<String> = redis.query(&command).await.with_context(|| {
-            format!("redis.require_durable is set, and Redis does not tell its `{name}`; allow CONFIG GET, or unset it")
-        })?;
-        Ok(answer.into_iter().nth(1).unwrap_or_default())
-    };
-    if ask("appendonly").await? != "yes" {
-        bail!("redis.require_durable is set, and Redis keeps no append-only file; set `appendonly yes` there");
+async fn durable(settings: &Settings, redis: &Redis) -> anyhow::Result<()> {
+    let asked = doctor::refusal(settings, redis).await;
+    let refusal =
+        asked.context("redis.require_durable is set, and Redis cannot be asked whether it keeps what it takes")?;
+    match refusal {
+        None => Ok(()),
+        Some(Finding { seen, remedy, .. }) => bail!(
+            "redis.require_durable is set, and this Redis may lose requests: {seen}; {}",
+            remedy.unwrap_or_default()
+        ),
     }
-    let policy = ask("maxmemory-policy").await?;
-    if policy != "noeviction" {
-        bail!("redis.require_durable is set, and Redis may evict ({policy}); set `maxmemory-policy noeviction` there");
-    }
-    Ok(())
 }
 
 pub(super) async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -65,6 +65,17 @@ pub enum SendError {
     },
 }
 
+/// How far one gets with the mail server without sending a mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Host and port.
+    pub server: String,
+    /// Whether the connection is under TLS.
+    pub encrypted: bool,
+    /// Whether we have logged in.
+    pub logged_in: bool,
+}
+
 impl SendError {
     pub(super) fn unavailable(problem: impl Into<String>) -> Self {
         Self::Unavailable {
@@ -115,6 +126,18 @@ impl Mailer {
         match &self.transport {
             Transport::Smtp(server) => server.send(&self.from.email, &message).await,
             Transport::File(folder) => folder.write(letter, &message).await,
+        }
+    }
+
+    /// Goes as far with the mail server as one gets without sending: connects, begins TLS, logs in, and names the sender. A folder
+    /// of mails is no server, and counts as closed.
+    ///
+    /// # Errors
+    /// When mail could not be sent.
+    pub async fn check(&self) -> Result<Session, SendError> {
+        match &self.transport {
+            Transport::Smtp(server) => server.check(&self.from.email).await,
+            Transport::File(_) => Err(SendError::unavailable("mails are written to a folder")),
         }
     }
 

@@ -16,13 +16,13 @@ use lettre::{
         Error,
         authentication::DEFAULT_MECHANISMS,
         client::{AsyncSmtpConnection, TlsParameters},
-        commands::{Data, Mail, Rcpt},
+        commands::{Data, Mail, Rcpt, Rset},
     },
 };
 use tokio::time::Instant;
 
 use super::{
-    mailer::SendError,
+    mailer::{SendError, Session},
     message::Encoded,
     plain_text::loggable,
     smtp_url::{Security, SmtpUrl},
@@ -80,11 +80,38 @@ impl SmtpServer {
     pub(super) async fn send(&self, from: &Address, message: &Encoded) -> Result<(), SendError> {
         match tokio::time::timeout(self.timeout, self.exchange(from, message)).await {
             Ok(result) => result,
-            Err(_) => Err(SendError::unavailable(format!(
-                "no answer from the mail server {}:{} within {:?}",
-                self.url.host, self.url.port, self.timeout
-            ))),
+            Err(_) => Err(self.silent()),
         }
+    }
+
+    /// Everything before the first recipient, on a connection of its own that is then closed.
+    pub(super) async fn check(&self, from: &Address) -> Result<Session, SendError> {
+        let conversation = async {
+            let at = |stage| move |error: Error| self.judge(stage, &error);
+            let mut connection = self.connect().await.map_err(at(Stage::Session))?;
+            let sender = Mail::new(Some(from.clone()), Vec::new());
+            connection.command(sender).await.map_err(at(Stage::Sender))?;
+            let session = Session {
+                server: format!("{}:{}", self.url.host, self.url.port),
+                encrypted: connection.is_encrypted(),
+                logged_in: self.url.credentials.is_some(),
+            };
+            // What is known is known; a server that hangs up now has lost nothing.
+            let _ = connection.command(Rset).await;
+            let _ = connection.quit().await;
+            Ok(session)
+        };
+        match tokio::time::timeout(self.timeout, conversation).await {
+            Ok(result) => result,
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    fn silent(&self) -> SendError {
+        SendError::unavailable(format!(
+            "no answer from the mail server {}:{} within {:?}",
+            self.url.host, self.url.port, self.timeout
+        ))
     }
 
     async fn exchange(&self, from: &Address, message: &Encoded) -> Result<(), SendError> {

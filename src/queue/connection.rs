@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -9,9 +10,11 @@ use std::{
 use backon::{BackoffBuilder, ExponentialBuilder};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult,
-    ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
+    ScriptInvocation, ServerErrorKind, TlsCertificates, aio::MultiplexedConnection,
 };
 use tokio::time::{Instant, timeout};
+
+use crate::{settings::RedisSettings, tls};
 
 /// Longest time for making a connection, handshake included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -20,6 +23,9 @@ pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// Longest time for an operation as a whole: connecting, waiting behind others who connect, and the answer.
 const OPERATION_WITHIN: Duration = Duration::from_secs(6);
 
+/// How a certificate begins in a PEM file.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// An operation on Redis failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +33,14 @@ pub enum Error {
     /// The address cannot be used. It is not repeated here, as it may hold a password.
     #[error("redis.url cannot be used ({reason}); give redis://HOST:PORT/DB, rediss://… or redis+unix:///PATH")]
     Url {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificates of `redis.tls_ca_file` cannot be used.
+    #[error("redis.tls_ca_file {path} cannot be used ({reason}); it holds the certificates of authorities, as PEM")]
+    TlsCaFile {
+        /// The file.
+        path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
@@ -53,7 +67,7 @@ impl Error {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Refused { answer, .. } => answer.code(),
-            Self::Url { .. } | Self::Away { .. } => None,
+            Self::Url { .. } | Self::TlsCaFile { .. } | Self::Away { .. } => None,
         }
     }
 
@@ -133,11 +147,37 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// A handle to the Redis at `url` (`redis://`, `redis+unix://`; `rediss://` when built with TLS). Nothing is connected yet.
+    /// A handle to the Redis at `url` (`redis://`, `redis+unix://`, or with TLS `rediss://`). Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the URL cannot be used.
     pub fn open(url: &str) -> Result<Self, Error> {
-        let client = Client::open(url).map_err(|error| Error::Url {
+        Self::trusting(url, None)
+    }
+
+    /// The Redis of the settings; `None` where they name none.
+    ///
+    /// # Errors
+    /// When what they say cannot be used.
+    pub fn of(settings: &RedisSettings) -> Result<Option<Self>, Error> {
+        let open = |url: &str| Self::trusting(url, settings.tls_ca_file.as_deref());
+        settings.url.as_ref().map(|url| open(url.expose())).transpose()
+    }
+
+    /// As [`Redis::open`]; with TLS the server's certificate is checked by those in `ca_file`, or else by the system's.
+    fn trusting(url: &str, ca_file: Option<&Path>) -> Result<Self, Error> {
+        let mut client = Client::open(url).map_err(|error| Error::Url {
             reason: error.to_string(),
         })?;
+        if let ConnectionAddr::TcpTls { .. } = client.get_connection_info().addr() {
+            tls::choose_provider();
+            if let Some(path) = ca_file {
+                client = with_authorities(url, path).map_err(|reason| Error::TlsCaFile {
+                    path: path.to_owned(),
+                    reason,
+                })?;
+            }
+        }
         let address = match client.get_connection_info().addr() {
             ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
                 format!("{host}:{port}")
@@ -155,6 +195,14 @@ impl Redis {
                 last_unreachable: Instant::now(),
             }),
         })))
+    }
+
+    /// Whether it is spoken to under TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(
+            self.0.client.get_connection_info().addr(),
+            ConnectionAddr::TcpTls { .. }
+        )
     }
 
     /// Host and port, or path of the socket; without credentials.
@@ -287,6 +335,19 @@ impl Redis {
             };
         }
     }
+}
+
+fn with_authorities(url: &str, path: &Path) -> Result<Client, String> {
+    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    // A file without any would be taken, and then no server is trusted.
+    if !pem.windows(CERTIFICATE.len()).any(|some| some == CERTIFICATE) {
+        return Err("there is no certificate in it".to_owned());
+    }
+    let certificates = TlsCertificates {
+        client_tls: None,
+        root_cert: Some(pem),
+    };
+    Client::build_with_tls(url, certificates).map_err(|error| error.to_string())
 }
 
 /// Waits between attempts while Redis is away: from 100 ms doubling to at most 5 s, jitter included.

@@ -66,6 +66,8 @@ impl fmt::Debug for DatabaseUrl {
 pub struct RedisSettings {
     /// `redis.url`; unset, a private `redis-server` child.
     pub url: Option<SecretUrl>,
+    /// `redis.tls_ca_file`: the certificates by which that of the server is checked; unset, the system's.
+    pub tls_ca_file: Option<PathBuf>,
     /// Start of every key in Redis; 1–32 of `A-Z a-z 0-9 : _ -`.
     pub prefix: String,
     /// Entries kept in `<prefix>:events`.
@@ -138,17 +140,27 @@ fn database_url(text: &str) -> Result<DatabaseUrl, String> {
 
 impl RedisSettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        const URL: &str = "write \"redis://USER:PASSWORD@HOST:PORT/DB\" or \"unix:///PATH\", or leave it out for a private redis-server";
+        const URL: &str = "write \"redis://USER:PASSWORD@HOST:PORT/DB\", with TLS \"rediss://…\", or \"unix:///PATH\", or leave it out for a private redis-server";
         let url = reader.secret_url("redis.url", URL, |text| {
             // The client's own parser: what it refuses would only show at the first connection.
+            if Url::parse(text).is_ok_and(|url| url.scheme() == "rediss" && url.fragment().is_some()) {
+                return Err("asks not to check the server's certificate, which is of no use".to_owned());
+            }
             text.into_connection_info()
                 .map(drop)
                 .map_err(|error| match Url::parse(text) {
-                    Ok(url) if url.scheme() == "rediss" => "asks for TLS, which this build lacks".to_owned(),
                     Ok(url) if redis::parse_redis_url(text).is_none() => wrong_scheme(url.scheme()),
                     _ => format!("is not a Redis URL: {:?}", error.kind()),
                 })
         });
+        let tls_ca_file = reader.optional_text("redis.tls_ca_file", "write the path of a PEM file", path);
+        let is_encrypted = |url: &SecretUrl| url.expose().starts_with("rediss:");
+        if tls_ca_file.is_some() && !url.as_ref().is_some_and(is_encrypted) {
+            reader.warn(
+                "redis.tls_ca_file is set, and redis.url asks for no TLS; write rediss://, or leave the file out"
+                    .to_owned(),
+            );
+        }
         let prefix = reader.text(
             "redis.prefix",
             "write 1 to 32 of the characters A-Z a-z 0-9 : _ -",
@@ -165,6 +177,7 @@ impl RedisSettings {
         );
         Self {
             url,
+            tls_ca_file,
             prefix,
             events_max_len: reader.integer("redis.events_max_len", 1..=100_000_000),
             rejected_max_len: reader.integer("redis.rejected_max_len", 1..=100_000_000),

@@ -1,22 +1,31 @@
 //! The command line, as the program itself: what it writes where, and its exit status.
 
 #[path = "../support/child.rs"]
-#[expect(dead_code, reason = "other tests need more of it")]
 mod child;
 #[path = "../support/redis.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod redis_server;
 
+#[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod postgres;
+#[path = "../support/smtp.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod smtp;
+
 mod demo;
 mod directory;
+mod doctor;
 mod intake;
 mod listings;
 mod preview;
 mod seed;
 mod settings;
+mod tls;
 mod usage;
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -30,7 +39,12 @@ struct Enrolld {
 impl Enrolld {
     /// With the defaults, and `settings` over them.
     fn new(settings: &str) -> Self {
-        let folder = TempDir::with_prefix("enrolld-cli-").expect("the temporary folder is writable");
+        // Closed to others, as the folder of a daemon is.
+        let folder = tempfile::Builder::new()
+            .prefix("enrolld-cli-")
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir()
+            .expect("the temporary folder is writable");
         std::fs::write(folder.path().join("enrolld.toml"), settings).expect("the folder is writable");
         Self { folder }
     }

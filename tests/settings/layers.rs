@@ -154,6 +154,9 @@ fn what_is_legal_but_hardly_meant_is_a_warning() {
     assert!(warnings("applicant.expiry = '1h'").starts_with("applicant.reminder (7days)"));
     let beyond = format!("http.bind = '0.0.0.0:80'\nhttp.api_token = '{SENTINEL}'");
     assert!(warnings(&beyond).starts_with("http.bind is 0.0.0.0:80"));
+    let authority = "redis.tls_ca_file = 'ca.pem'\nredis.url = 'redis://h/'";
+    assert!(warnings(authority).starts_with("redis.tls_ca_file is set, and redis.url asks for no TLS"));
+    assert_eq!(warnings(&authority.replace("redis://", "rediss://")), "");
     let smtp = "[mail]\ntransport = 'smtp'\nsmtp.url = 'smtp://u:pw-hidden@mail.example'";
     let shown = warnings(smtp);
     assert!(

@@ -62,7 +62,7 @@ const PROBLEMS: &[(&str, &str)] = &[
         "database.max_connections: 0 is out of range",
     ),
     ("database = 'sqlite://x.db'", "database: is a section, not a value"),
-    ("redis.url = 'rediss://h/'", "redis.url: asks for TLS"),
+    ("redis.url = 'rediss://h/#insecure'", "redis.url: asks not to check"),
     (
         "redis.require_durable = 'yes'",
         "redis.require_durable: is text, not true or false",

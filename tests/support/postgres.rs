@@ -1,7 +1,7 @@
 //! A PostgreSQL of the test's own.
 
 use std::fs::{self, File};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -37,11 +37,19 @@ impl PostgresServer {
 
     /// As [`PostgresServer::start`], with `settings` (`name=value`) that hold against the usual ones.
     pub(crate) fn start_with(settings: &'static [&'static str]) -> Self {
+        Self::start_with_files(settings, &[])
+    }
+
+    /// As [`PostgresServer::start_with`], with `files` (name and text) of its own in the data folder.
+    pub(crate) fn start_with_files(settings: &'static [&'static str], files: &[(&str, &str)]) -> Self {
         let bin = bin_folder();
         let run_as = unprivileged_user();
         let folder = owned_folder(run_as);
         let data = folder.path().join("data");
         copy_folder(&template(&bin, run_as), &data, run_as);
+        for (name, text) in files {
+            write_private(&data.join(name), text, run_as);
+        }
         let mut server = Self {
             bin,
             run_as,
@@ -216,6 +224,15 @@ fn owned_folder(run_as: Option<RunAs>) -> TempDir {
         chown(folder.path(), Some(uid), Some(gid)).expect("root gives folders away");
     }
     folder
+}
+
+/// A file that is the server's alone, as it insists on for keys.
+fn write_private(file: &Path, text: &str, run_as: Option<RunAs>) {
+    fs::write(file, text).expect("the folder is writable");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("the file is ours");
+    if let Some(RunAs { uid, gid }) = run_as {
+        chown(file, Some(uid), Some(gid)).expect("root gives files away");
+    }
 }
 
 /// The cluster all servers are copies of, made once for each version of PostgreSQL by whichever test comes first.

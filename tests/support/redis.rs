@@ -19,6 +19,8 @@ pub(crate) struct RedisServer {
     folder: TempDir,
     port: u16,
     is_durable: bool,
+    /// Settings besides those of every test; the last of a name holds.
+    settings: Vec<String>,
     process: Option<ChildProcess>,
 }
 
@@ -30,11 +32,17 @@ impl RedisServer {
 
     /// As [`RedisServer::start`]; if it is durable, what it has acknowledged it keeps, even if it is killed.
     pub(crate) fn start_with(is_durable: bool) -> Self {
+        Self::start_set(is_durable, &[])
+    }
+
+    /// The same, with `settings` (`--name`, `value`, ...) that hold against the usual ones.
+    pub(crate) fn start_set(is_durable: bool, settings: &[&str]) -> Self {
         let folder = TempDir::with_prefix("enrolld-redis-").expect("the temporary folder is writable");
         let mut server = Self {
             folder,
             port: 0,
             is_durable,
+            settings: settings.iter().map(ToString::to_string).collect(),
             process: None,
         };
         // Somebody may take the port between its choice and its use.
@@ -95,6 +103,7 @@ impl RedisServer {
             .args(["--appendfsync", "always", "--save", ""])
             .arg("--dir")
             .arg(self.folder.path())
+            .args(&self.settings)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file handle can be doubled"))
             .stderr(log);

@@ -154,8 +154,8 @@ fn told(refusal: &Refusal) -> String {
 
 /// Redis, and what to add to an error when it is away.
 pub(in crate::cli) fn redis(settings: &Settings) -> anyhow::Result<(Redis, String)> {
-    if let Some(url) = &settings.redis.url {
-        return Ok((Redis::open(url.expose())?, String::new()));
+    if let Some(redis) = Redis::of(&settings.redis)? {
+        return Ok((redis, String::new()));
     }
     let file = private_redis::url_file(&settings.data_dir);
     match std::fs::read_to_string(&file) {
