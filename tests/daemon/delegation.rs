@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::provisioning::builder;
 use crate::steps::{Applicant, JOINER, confirm, first, wait_rejected};
 use crate::support::child::PATIENCE;
+use crate::support::companies::companies;
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
 use crate::support::events;
@@ -17,6 +18,7 @@ crate::support::for_each_database!(
     r58_r59_a_da_adds_another_who_decides_and_d16_removes_until_one_is_left,
     r58_users_and_roles_come_and_go_each_provisioned_and_mailed,
     r58_what_a_da_may_not_do_is_refused,
+    d16_of_two_who_leave_at_the_same_moment_one_stays,
 );
 
 /// `delegation.<kind>` about an account at `globex`.
@@ -333,4 +335,43 @@ async fn r58_what_a_da_may_not_do_is_refused(database: Database) {
     assert_eq!(daemon.count("grants").await, 2);
     assert_eq!(daemon.count("delegations").await, 2);
     assert_eq!(daemon.count("appointments").await, 0);
+}
+
+async fn d16_of_two_who_leave_at_the_same_moment_one_stays(database: Database) {
+    const COMPANIES: usize = 20;
+    let mut directory = companies(COMPANIES, 1, true);
+    let administrators = directory["administrators"].as_array_mut().expect("a list");
+    administrators
+        .extend((0..COMPANIES).map(|n| json!({"account_id": format!("c{n}-a"), "organization_id": format!("c{n}")})));
+    let daemon = TestDaemon::builder(database).directory(&directory).start().await;
+    let leaves = |n: usize, name: &str| {
+        let account = format!("c{n}-{name}");
+        let data = json!({"by": account, "organization_id": format!("c{n}")});
+        events::event("delegation.administrator_removed", &account, &data)
+    };
+    let all: Vec<_> = (0..COMPANIES).flat_map(|n| [leaves(n, "a"), leaves(n, "da")]).collect();
+    daemon.send_all(&all).await;
+    for refused in wait_rejected(&daemon, COMPANIES).await {
+        assert_eq!(
+            (refused.reason.as_str(), refused.code()),
+            ("not_allowed", "last_administrator")
+        );
+    }
+    daemon.wait_intake_empty().await;
+    let left = daemon
+        .rows("SELECT DISTINCT organization_id FROM removed_administrators")
+        .await;
+    assert_eq!((left.len(), daemon.count("delegations").await), (COMPANIES, COMPANIES));
+    let advised = || {
+        daemon
+            .mails()
+            .iter()
+            .filter(|mail| mail.is("second_da_advised"))
+            .count()
+    };
+    let start = Instant::now();
+    while advised() < COMPANIES {
+        assert!(start.elapsed() < PATIENCE, "{} of {COMPANIES} are advised", advised());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
