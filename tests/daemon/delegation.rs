@@ -14,7 +14,7 @@ use crate::support::mail::Mail;
 use crate::support::target::Target;
 
 crate::support::for_each_database!(
-    r58_a_da_adds_another_who_decides_and_d16_removes_until_one_is_left,
+    r58_r59_a_da_adds_another_who_decides_and_d16_removes_until_one_is_left,
     r58_users_and_roles_come_and_go_each_provisioned_and_mailed,
     r58_what_a_da_may_not_do_is_refused,
 );
@@ -70,7 +70,7 @@ async fn asked(daemon: &TestDaemon, registration: &str, da: &str) {
     daemon.wait_view(registration, &format!("with {da}"), is_asked).await;
 }
 
-async fn r58_a_da_adds_another_who_decides_and_d16_removes_until_one_is_left(database: Database) {
+async fn r58_r59_a_da_adds_another_who_decides_and_d16_removes_until_one_is_left(database: Database) {
     let target = Target::start("collector");
     // Nobody looks by the clock: a removal is noticed at once, or never.
     let daemon = builder(database, &[&target])
@@ -198,20 +198,13 @@ async fn r58_users_and_roles_come_and_go_each_provisioned_and_mailed(database: D
     );
 }
 
-async fn r58_what_a_da_may_not_do_is_refused(database: Database) {
-    let daemon = TestDaemon::builder(database).start().await;
-    daemon.import(&more_people());
+/// Events with the reason and code that they are refused with; `joiner` is a user of `globex`, and API Developer.
+#[expect(clippy::too_many_lines, reason = "one refusal after the other")]
+fn what_a_da_may_not_do() -> Vec<(Value, &'static str, &'static str)> {
     let at = |organization: &str, mut event: Value| {
         event["data"]["organization_id"] = json!(organization);
         event
     };
-    daemon.send(&delegated("user_associated", "joiner", "boss")).await;
-    daemon.send(&role_event("role_assigned", "joiner", "boss")).await;
-    let start = Instant::now();
-    while daemon.count("grants").await < 2 {
-        assert!(start.elapsed() < PATIENCE, "nothing is granted");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
     let refusals = [
         // D3: only for the scope of a DA, and nobody for themselves.
         (
@@ -312,7 +305,20 @@ async fn r58_what_a_da_may_not_do_is_refused(database: Database) {
         (customer_administrator, "not_allowed", "is_administrator"),
         (accepted, "not_entitled", "not_a_delegated_administrator"),
     ];
-    let all: Vec<_> = refusals.into_iter().chain(more).collect();
+    refusals.into_iter().chain(more).collect()
+}
+
+async fn r58_what_a_da_may_not_do_is_refused(database: Database) {
+    let daemon = TestDaemon::builder(database).start().await;
+    daemon.import(&more_people());
+    daemon.send(&delegated("user_associated", "joiner", "boss")).await;
+    daemon.send(&role_event("role_assigned", "joiner", "boss")).await;
+    let start = Instant::now();
+    while daemon.count("grants").await < 2 {
+        assert!(start.elapsed() < PATIENCE, "nothing is granted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let all = what_a_da_may_not_do();
     let sent: Vec<_> = all.iter().map(|(event, _, _)| event.clone()).collect();
     daemon.send_all(&sent).await;
     // Those of different subjects come in any order.

@@ -17,8 +17,8 @@ use crate::support::events;
 use crate::support::target::{Manner, Target};
 
 crate::support::for_each_database!(
-    r39_a_da_grants_and_the_applicant_is_told_once_the_target_has_it,
-    d11_an_appointment_is_active_once_every_target_has_both_grants_however_they_behave,
+    r38_r39_a_da_grants_and_the_applicant_is_told_once_the_target_has_it,
+    r60_d11_an_appointment_is_active_once_every_target_has_both_grants_however_they_behave,
     d11_a_target_that_hangs_does_not_hold_up_another,
 );
 
@@ -56,7 +56,7 @@ pub(super) async fn wait_count(daemon: &TestDaemon, rows: &str, count: usize) {
     }
 }
 
-async fn r39_a_da_grants_and_the_applicant_is_told_once_the_target_has_it(database: Database) {
+async fn r38_r39_a_da_grants_and_the_applicant_is_told_once_the_target_has_it(database: Database) {
     let target = Target::start("collector");
     target.always("joiner", Manner::Accept);
     let daemon = builder(database, &[&target]).start().await;
@@ -106,7 +106,7 @@ async fn r39_a_da_grants_and_the_applicant_is_told_once_the_target_has_it(databa
     );
 }
 
-async fn d11_an_appointment_is_active_once_every_target_has_both_grants_however_they_behave(database: Database) {
+async fn r60_d11_an_appointment_is_active_once_every_target_has_both_grants_however_they_behave(database: Database) {
     let (bad, slow) = (Target::start("bad"), Target::start("slow"));
     bad.script(
         "newbie",

@@ -286,7 +286,7 @@ fn serve(mut stream: TcpStream, inside: &Inside) -> std::io::Result<()> {
             format!("content-length: {body_bytes}\r\n")
         };
         stream.write_all(format!("HTTP/1.1 {status} -\r\n{more}{length}\r\n").as_bytes())?;
-        let piece = [b'x'; 64 * 1024];
+        let piece = [b'x'; 8 * 1024];
         for _ in 0..body_bytes / piece.len() {
             stream.write_all(&piece)?;
         }

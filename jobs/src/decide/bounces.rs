@@ -25,8 +25,14 @@ pub(super) fn bounced(case: &Case<'_>, bounce: &Bounce) -> Decided {
     if let Some(address) = &bounce.address {
         change = change.effect(Effect::Suppress(address.clone()));
     }
-    if let Recipient::Account(da) = &bounce.to {
-        change = change.effect(Effect::RecheckDa(da.clone()));
+    // Applicants may be DAs by now, or of elsewhere.
+    let reader = match &bounce.to {
+        Recipient::Account(account) => Some(account),
+        Recipient::Applicant => Some(&case.registration.account_id),
+        Recipient::Agents | Recipient::Supervisor | Recipient::Ops => None,
+    };
+    if let Some(reader) = reader {
+        change = change.effect(Effect::RecheckDa(reader.clone()));
     }
     if is_awaited(case, bounce) {
         return undeliverable(change).decided();

@@ -327,3 +327,29 @@ fn d22_a_dead_sync_that_succeeds_after_all_is_dead_no_more() {
         (StateName::Active, None)
     );
 }
+
+#[test]
+fn r58_what_a_da_takes_back_while_it_is_set_up_ends_the_request() {
+    let taken_back = |sync: &PendingSync| {
+        let by = account_id("boss");
+        synced(sync, Synced::TakenBack { by })
+    };
+    // One grant at two targets: as soon as one has it no more, nobody waits for the other.
+    let mut road = Road::granted(2);
+    let pending = road.pending();
+    let decision = road.does(&taken_back(&pending[0]), &facts());
+    assert_eq!(road.state(), StateName::Denied);
+    assert_eq!(mail(&decision), to(MailKind::AccessDenied, "the applicant"));
+    assert_eq!(wakes(&decision), []);
+    let answer = road.decide(&taken_back(&pending[1]), &facts());
+    assert_eq!(answer, Decided::Ignored);
+
+    // Two grants of an appointment: it ends with the last.
+    let mut road = Road::appointed(1);
+    let pending = road.pending();
+    road.does(&taken_back(&pending[0]), &facts());
+    assert_eq!(road.state(), StateName::Provisioning);
+    assert_eq!(road.pending().len(), 1);
+    road.does(&taken_back(&pending[1]), &facts());
+    assert_eq!(road.state(), StateName::Denied);
+}

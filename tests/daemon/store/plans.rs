@@ -246,6 +246,7 @@ async fn about_access(store: &Store, round: i64) {
         ended_grants: vec![EndedGrant {
             id: grant.id,
             ended_ms: ms(2),
+            ended_by: None,
         }],
         ended_appointments: vec![EndedAppointment {
             account_id: format!("nobody-{round}"),

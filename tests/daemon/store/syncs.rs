@@ -59,7 +59,11 @@ fn job_of(id: Uuid) -> NewJob {
 
 fn taken_back(id: Uuid, at: i64) -> Transition {
     Transition {
-        ended_grants: vec![EndedGrant { id, ended_ms: ms(at) }],
+        ended_grants: vec![EndedGrant {
+            id,
+            ended_ms: ms(at),
+            ended_by: None,
+        }],
         ..Transition::default()
     }
 }
@@ -166,6 +170,7 @@ async fn d11_taking_back_queues_the_job_whatever_has_become_of_it(database: Data
             .map(|grant| EndedGrant {
                 id: grant.id,
                 ended_ms: ms(30),
+                ended_by: None,
             })
             .collect(),
         ..Transition::default()

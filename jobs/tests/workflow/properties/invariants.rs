@@ -81,12 +81,12 @@ fn check_aside(before: &Registration, decision: &Decision) {
     }
 }
 
-/// Of the account's other open requests for the company none is left beside one that was verified, save those in other hands, which
-/// stand (D18).
+/// Of the account's other open requests for the company none is left beside one that was verified or routed, save those in other
+/// hands, which stand (D18).
 fn check_others(before: &Registration, event: &Event, present: &Present, decision: &Decision) {
     let after = &decision.registration;
-    let is_verified = matches!(event, Event::Verify { .. }) && after.state.name() == StateName::Routing;
-    if !is_verified {
+    let is_looked_at = matches!(event, Event::Verify { .. } | Event::Route { .. });
+    if !is_looked_at || after.state.name() == StateName::NeedsCorrection {
         assert!(decision.supersedes.is_empty() && decision.rests_on.is_empty());
         return;
     }

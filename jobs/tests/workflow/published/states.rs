@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use super::is_current;
 use crate::road::{
-    Road, answer, appoint, company, da, deny, good, good_but, grant, numbers, organization, question, reviewed,
-    route_to, rules_with, selected, with_email,
+    Road, account_id, answer, appoint, company, da, deny, good, good_but, grant, numbers, organization, question,
+    reviewed, route_to, rules_with, selected, with_email,
 };
 
 /// A step of the diagram: from, event, to.
@@ -108,11 +108,16 @@ fn events(road: &Road) -> Vec<Event> {
             events.push(hard_bounce(step));
         }
         State::Provisioning { pending, .. } => {
-            for outcome in [Synced::Confirmed, Synced::Refused { status: 422 }] {
+            let by = account_id("boss");
+            for outcome in [
+                Synced::Confirmed,
+                Synced::Refused { status: 422 },
+                Synced::TakenBack { by },
+            ] {
                 events.extend(pending.iter().map(|sync| Event::Synced {
                     grant_id: sync.grant_id,
                     target: sync.target.clone(),
-                    outcome,
+                    outcome: outcome.clone(),
                 }));
             }
         }
