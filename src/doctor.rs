@@ -1,7 +1,7 @@
 //! Looks at everything the daemon stands on, and says of each thing what was seen and what to do about it (`enrolld doctor`).
-//! The daemon says the same at its start, where that costs nothing ([`at_start`]).
+//! The daemon says the same at its start, where that costs nothing (`at_start`).
 //!
-//! The checks run side by side, each within [`CHECK_WITHIN`], and one that fails leaves the others alone. Nothing is changed:
+//! The checks run side by side, each within `CHECK_WITHIN`, and one that fails leaves the others alone. Nothing is changed:
 //! no mail is sent, no database made, no grant asked for. No finding shows a secret or a whole address.
 
 mod database;
