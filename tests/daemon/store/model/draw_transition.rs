@@ -229,7 +229,11 @@ impl Drawing<'_> {
                 let of_tree: Vec<_> = of_tree.map(|grant| grant.id.clone()).collect();
                 if let Some(id) = self.one_of(&of_tree) {
                     let id = id.parse().expect("an id");
-                    transition.ended_grants.push(EndedGrant { id, ended_ms: now_ms });
+                    transition.ended_grants.push(EndedGrant {
+                        id,
+                        ended_ms: now_ms,
+                        ended_by: Some(account_id),
+                    });
                 }
             }
         }

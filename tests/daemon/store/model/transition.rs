@@ -247,6 +247,7 @@ fn write_new_rows(world: &mut World, transition: &Transition) -> Option<()> {
             access: new.access.to_owned(),
             granted_ms: new.granted_ms,
             ended_ms: None,
+            ended_by: None,
         };
         insert(&mut world.grants, new.id.to_string(), row)?;
     }
@@ -293,7 +294,10 @@ fn write_endings(world: &mut World, transition: &Transition) {
             arm(world, &sync.id, grant.registration_id.clone(), ended.ended_ms, may);
         }
         let grant = world.grants.get_mut(&id).expect("it is there");
-        grant.ended_ms = grant.ended_ms.or(Some(ended.ended_ms));
+        if grant.ended_ms.is_none() {
+            grant.ended_ms = Some(ended.ended_ms);
+            grant.ended_by.clone_from(&ended.ended_by);
+        }
     }
     for ended in &transition.ended_appointments {
         let key = (ended.organization_id.clone(), ended.account_id.clone());
