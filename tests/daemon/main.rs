@@ -28,4 +28,5 @@ mod steps;
 mod store;
 mod terms;
 mod unregistered;
+mod upgrade;
 mod wrong_data;

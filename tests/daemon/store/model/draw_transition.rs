@@ -232,7 +232,7 @@ impl Drawing<'_> {
                     transition.ended_grants.push(EndedGrant {
                         id,
                         ended_ms: now_ms,
-                        ended_by: now_ms.rem_euclid(2).eq(&0).then(|| "boss".to_owned()),
+                        ended_by: Some(account_id),
                     });
                 }
             }
