@@ -52,6 +52,8 @@ CREATE TABLE jobs (
     crashes BIGINT NOT NULL,
     -- How often somebody has queued it again by hand.
     requeues BIGINT NOT NULL DEFAULT 0,
+    -- Who did that last, when and why.
+    requeue_note TEXT,
     run_at_ms BIGINT NOT NULL,
     queued_ms BIGINT,
     started_ms BIGINT,

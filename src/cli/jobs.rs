@@ -119,13 +119,14 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
 }
 
 async fn requeue(store: &Store, ids: &[Uuid], reason: &str) -> anyhow::Result<()> {
-    let mut note = "queued again by hand".to_owned();
+    let now = System.now();
+    let mut note = format!("by {} at {}", somebody(), rfc3339(now.timestamp_millis()));
     if !reason.trim().is_empty() {
         note = format!("{note}: {}", output::printable(reason.trim()));
     }
     let mut missing = Vec::new();
     for id in ids {
-        if store.requeue(*id, &note, System.now()).await? {
+        if store.requeue(*id, &note, now).await? {
             output::text(&id.to_string())?;
         } else {
             missing.push(id.to_string());
@@ -138,6 +139,20 @@ async fn requeue(store: &Store, ids: &[Uuid], reason: &str) -> anyhow::Result<()
         "not queued again, since there is no dead job of this id: {}; `enrolld jobs list --state dead` shows those there are",
         missing.join(", ")
     )
+}
+
+fn times(number: i64) -> String {
+    match number {
+        1 => "once".to_owned(),
+        number => format!("{number} times"),
+    }
+}
+
+/// Who gives the command, as far as the system tells: behind `sudo` it is who was there before.
+fn somebody() -> String {
+    let told = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let name = told.into_iter().find(|name| !name.trim().is_empty());
+    name.map_or_else(|| "somebody".to_owned(), |name| output::printable(&name))
 }
 
 fn list(screen: Screen, jobs: &[job::Model]) -> String {
@@ -202,7 +217,8 @@ fn card(screen: Screen, job: job::Model) -> String {
     line("Crashes", (job.crashes > 0).then(|| job.crashes.to_string()));
     line(
         "Requeued",
-        (job.requeues > 0).then(|| format!("{} times by hand", job.requeues)),
+        job.requeue_note
+            .map(|note| format!("{}, last {note}", times(job.requeues))),
     );
     line("Error", job.error_class);
     line("", job.error);
@@ -222,6 +238,7 @@ fn as_json(job: &job::Model) -> Value {
         "failures": job.failures,
         "crashes": job.crashes,
         "requeues": job.requeues,
+        "requeue_note": job.requeue_note,
         "created_at": rfc3339(job.created_ms),
         "run_at": rfc3339(job.run_at_ms),
         "queued_at": job.queued_ms.map(rfc3339),

@@ -73,6 +73,7 @@ entity!(
         failures: i64,
         crashes: i64,
         requeues: i64,
+        requeue_note: Option<String>,
         run_at_ms: i64,
         queued_ms: Option<i64>,
         started_ms: Option<i64>,

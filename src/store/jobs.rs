@@ -151,7 +151,7 @@ impl Store {
         Ok(Some((row.try_get("", "crashes")?, JobRef { run_no, ..job })))
     }
 
-    /// Has a dead job run again, as if it never had: with all its attempts, and `note` for whoever looks at it. Its mail waits again.
+    /// Has a dead job run again, as if it never had: with all its attempts, and who did it and why in `note`. Its mail waits again.
     /// Whether it was dead; no job in another state is touched, so that none is started twice.
     ///
     /// # Errors
@@ -159,7 +159,7 @@ impl Store {
     pub async fn requeue(&self, id: Uuid, note: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let transaction = self.begin().await?;
         let job = "UPDATE jobs SET state = 'scheduled', attempts = 0, failures = 0, crashes = 0, requeues = requeues + 1, \
-                   run_at_ms = $2, finished_ms = NULL, note = $3 WHERE id = $1 AND state = 'dead'";
+                   run_at_ms = $2, finished_ms = NULL, requeue_note = $3 WHERE id = $1 AND state = 'dead'";
         let values = [id.to_string().into(), milliseconds(now).into(), note.into()];
         let done = transaction
             .execute_raw(Statement::from_sql_and_values(self.backend(), job, values))

@@ -119,6 +119,7 @@ async fn jobs(store: &Store) {
             failures: error.map_or(0, |_| 1),
             crashes: 0,
             requeues: 0,
+            requeue_note: None,
             run_at_ms: created_ms,
             queued_ms: Some(created_ms),
             started_ms: Some(created_ms),

@@ -65,4 +65,6 @@ async fn d22_a_dead_job_is_a_case_until_it_is_queued_again(database: Database) {
     assert_eq!(daemon.cli(&["jobs", "requeue", ids[0]]).status.code(), Some(1));
     let job = daemon.cli_json(&["jobs", "show", ids[0]]);
     assert_eq!((&job["state"], &job["requeues"]), (&"succeeded".into(), &1.into()));
+    let note = job["requeue_note"].as_str().unwrap_or_default();
+    assert!(note.starts_with("by ") && note.ends_with(": the server was mended"), "{note}");
 }

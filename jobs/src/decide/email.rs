@@ -8,7 +8,7 @@ use super::{
     routing::to_review,
 };
 use crate::{
-    directory::SiteFacts,
+    directory::{Account, SiteFacts},
     effect::{Effect, LinkPurpose, MailKind, Recipient},
     email_verification::{may_resend, still_counting, within_daily_limit},
     event::{Chosen, Present},
@@ -41,11 +41,21 @@ pub(super) fn send_link(case: &Case<'_>, change: Change<'_>) -> Decided {
 }
 
 /// *Resend verification* (R53, D8): a new link; the old one is void.
+///
+/// It goes to the address that the profile has by now (R51, D21), or to the same again where there is none any more: what is wrong
+/// with a profile is told when the link is used.
 pub(super) fn resend_requested(case: &Case<'_>, link: &Link) -> Decided {
-    match may_resend(&case.registration.verification_mails, case.now, case.rules) {
-        Err(refusal) => Decided::Refusal(refusal),
-        Ok(()) => wait_for(case.change(), link.address.clone()).decided(),
+    if let Err(refusal) = may_resend(&case.registration.verification_mails, case.now, case.rules) {
+        return Decided::Refusal(refusal);
     }
+    case.with_present_facts(|case, present| {
+        let mut change = case.change();
+        let address = present.applicant.account.as_ref().and_then(Account::deliverable_email);
+        if address.is_some() {
+            note_applicant(&mut change.registration, present);
+        }
+        wait_for(change, address.unwrap_or_else(|| link.address.clone())).decided()
+    })
 }
 
 /// Issues a link to `address` and waits for it to be used; an earlier link is void, since the state knows only one.

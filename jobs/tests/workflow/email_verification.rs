@@ -4,7 +4,7 @@ use chrono::{Duration, SecondsFormat};
 use enrolld_jobs::{effect::MailKind, event::Event, refusal::Reason, registration::StateName};
 use uuid::Uuid;
 
-use crate::road::{Road, good, mails, selected};
+use crate::road::{Road, good, mails, selected, with_email};
 
 const RESEND: Event = Event::ResendRequested;
 
@@ -25,6 +25,24 @@ fn d7_a_new_link_voids_the_old_one() {
     assert_eq!((refusal.reason, refusal.code()), (Reason::NotAllowed, "replaced_token"));
     road.does(&road.link_used(), &present);
     assert_eq!(road.state(), StateName::Active);
+}
+
+#[test]
+fn d21_a_resend_goes_to_the_address_that_the_profile_has_by_now() {
+    let mut road = Road::awaiting_email();
+    let old = road.link_used();
+    let moved = with_email(Some("other@acme.example"));
+    road.after(Duration::seconds(60)).does(&RESEND, &moved);
+    assert_eq!(road.refused(&old, &moved).code(), "replaced_token");
+    road.does(&road.link_used(), &moved);
+    assert_eq!(road.state(), StateName::Active);
+    let proved = road.registration.verified_email.as_ref().expect("an address is proved");
+    assert_eq!(proved.address.expose(), "other@acme.example");
+
+    // Without any address the old one has to do; what is wrong is told when the link is used.
+    let mut road = Road::awaiting_email();
+    road.after(Duration::seconds(60)).does(&RESEND, &with_email(None));
+    assert_eq!(road.state(), StateName::AwaitingEmail);
 }
 
 #[test]

@@ -145,14 +145,14 @@ async fn d11_a_final_refusal_is_a_case_at_once(database: Database) {
     daemon.send(&events::asked("reg-1", "Who?")).await;
     assert_eq!(wait_rejected(&daemon, 1).await[0].code(), "only_reject");
 
-    // What belongs to no registration is for ops.
+    // Ops are told of each, and of what belongs to no registration.
     strict.script("joiner", [Manner::Status(422)]);
     daemon.send(&role_event("role_assigned", "joiner", "boss")).await;
-    let alert = &wait_alerts(&daemon, 1).await[0];
-    assert_eq!(
-        (&alert["subject"], &alert["data"]["code"]),
-        (&json!("enrolld"), &json!("job_dead"))
-    );
+    let alerts = wait_alerts(&daemon, 3).await;
+    let mut subjects: Vec<_> = alerts.iter().map(|alert| alert["subject"].clone()).collect();
+    subjects.sort_by_key(ToString::to_string);
+    assert_eq!(subjects, ["enrolld", "reg-1", "reg-1"]);
+    assert!(alerts.iter().all(|alert| alert["data"]["code"] == "job_dead"));
 
     daemon.send(&events::rejected("reg-1", "It cannot be.")).await;
     daemon.wait_state("reg-1", "rejected").await;

@@ -179,7 +179,7 @@ fn requeue(world: &mut World, id: Uuid, now_ms: i64) -> bool {
     job.requeues += 1;
     job.run_at_ms = now_ms;
     job.finished_ms = None;
-    job.note = Some(NOTE.to_owned());
+    job.requeue_note = Some(NOTE.to_owned());
     if let Some(mail) = world.mails.get_mut(&id).filter(|mail| mail.state == "failed") {
         "waiting".clone_into(&mut mail.state);
         mail.note = None;
@@ -251,6 +251,7 @@ pub(super) fn arm(world: &mut World, id: &str, registration: Option<String>, at_
         failures: 0,
         crashes: 0,
         requeues: 0,
+        requeue_note: None,
         run_at_ms: at_ms,
         queued_ms: None,
         started_ms: None,

@@ -334,6 +334,7 @@ fn new_job(new: &NewJob) -> job::Model {
         failures: 0,
         crashes: 0,
         requeues: 0,
+        requeue_note: None,
         run_at_ms: new.run_at_ms,
         queued_ms: new.queued_ms,
         started_ms: None,
