@@ -6,7 +6,11 @@ CARGO_TARGET_DIR ?= target
 .DEFAULT_GOAL := help
 MINUTES ?= 5
 SEED ?= 1
-.PHONY: help demo test chaos bench fmt lint deny
+.PHONY: help demo test chaos fuzz bench fmt lint deny
+
+# How long `make fuzz` tries each target, in seconds.
+SECONDS ?= 60
+FUZZ_TARGETS := intake_entry link_tokens directory_json directory_csv
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +31,14 @@ test: ## everything that must pass: format, lints, dependencies, tests on both d
 chaos: ## registrations on all roads while servers and daemons are killed at random: make chaos MINUTES=30 SEED=7
 	scripts/install-missing rustc build-tools redis postgres cargo-nextest
 	CHAOS_SECONDS=$$(( $(MINUTES) * 60 )) CHAOS_SEED=$(SEED) $(CARGO) test --test daemon chaos -- --nocapture
+
+fuzz: ## what comes from outside, made up at random, SECONDS=60 a target; what breaks is in fuzz/artifacts
+	scripts/install-missing rustc build-tools cargo-fuzz
+	mkdir -p $(FUZZ_TARGETS:%=fuzz/found/%)
+	set -e; for target in $(FUZZ_TARGETS); do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run -O -s none "$$target" "fuzz/found/$$target" "fuzz/corpus/$$target" \
+			-- -max_total_time=$(SECONDS) -max_len=16384; \
+	done
 
 bench: ## the benchmarks (a redis-server and a PostgreSQL of their own)
 	scripts/install-missing rustc build-tools redis postgres

@@ -20,6 +20,7 @@ mod field;
 mod file;
 mod import;
 mod json_file;
+pub(crate) mod probe;
 mod problem;
 pub mod read;
 mod record;

@@ -7,6 +7,7 @@
 mod apply;
 mod entry;
 mod left_over;
+pub(crate) mod probe;
 mod redaction;
 
 use std::{

@@ -16,6 +16,8 @@ pub mod logging;
 pub mod mail;
 pub mod notices;
 pub mod private_redis;
+#[doc(hidden)]
+pub mod probes;
 pub mod provisioning;
 pub mod queue;
 pub mod recheck;

@@ -150,7 +150,9 @@ fn times(number: i64) -> String {
 
 /// Who gives the command, as far as the system tells: behind `sudo` it is who was there before.
 fn somebody() -> String {
-    let told = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let told = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok());
     let name = told.into_iter().find(|name| !name.trim().is_empty());
     name.map_or_else(|| "somebody".to_owned(), |name| output::printable(&name))
 }

@@ -96,7 +96,7 @@ fn message(kind: csv::ErrorKind) -> String {
     }
 }
 
-fn read_section(
+pub(super) fn read_section(
     section: Section,
     input: impl Read,
     file: &mut DirectoryFile,

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read},
     path::Path,
 };
 
@@ -37,10 +37,7 @@ pub(super) fn read(path: &Path, file: &mut DirectoryFile, problems: &mut Problem
     if input.fill_buf().map_err(failed)?.starts_with(BYTE_ORDER_MARK) {
         input.consume(BYTE_ORDER_MARK.len());
     }
-    let mut deserializer = serde_json::Deserializer::from_reader(&mut input);
-    let result = deserializer
-        .deserialize_map(Sections { file, problems })
-        .and_then(|()| deserializer.end());
+    let result = parse(&mut input, file, problems);
     let spent = input.get_ref().limit() == 0;
     match result {
         Ok(()) => Ok(()),
@@ -51,6 +48,14 @@ pub(super) fn read(path: &Path, file: &mut DirectoryFile, problems: &mut Problem
             message: error.to_string(),
         }),
     }
+}
+
+/// Reads the whole text.
+pub(super) fn parse(input: impl Read, file: &mut DirectoryFile, problems: &mut Problems) -> serde_json::Result<()> {
+    let mut deserializer = serde_json::Deserializer::from_reader(input);
+    deserializer
+        .deserialize_map(Sections { file, problems })
+        .and_then(|()| deserializer.end())
 }
 
 struct Sections<'a> {

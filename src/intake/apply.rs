@@ -209,7 +209,7 @@ impl Intake {
 
     async fn apply(&self, row: &inbox::Model, lease: &Lease) -> Result<Turn, crate::executor::Trouble> {
         let store = self.executor.store();
-        let event = match cloud_event::parse(row.body.as_bytes()) {
+        let event = match cloud_event::parse_kept(row.body.as_bytes()) {
             Ok(event) => event,
             Err(refusal) => {
                 // Kept by a release that took what this one does not.

@@ -32,6 +32,17 @@ pub(super) enum Read {
 }
 
 impl Entry {
+    /// An entry with these fields.
+    pub(super) fn of(fields: &[(&[u8], &[u8])]) -> Self {
+        Self {
+            id: "1-1".to_owned(),
+            fields: fields
+                .iter()
+                .map(|(name, value)| (name.to_vec(), value.to_vec()))
+                .collect(),
+        }
+    }
+
     /// Reads the event, or says why it is refused.
     pub(super) fn read(self) -> Read {
         let Some(bytes) = self.event() else {

@@ -204,19 +204,29 @@ fn find_path(bytes: &[u8]) -> Option<Range<usize>> {
         if !SLASHES.iter().any(|slash| ends_with(before, slash)) {
             continue;
         }
-        // In JSON within JSON, backslashes stand before it.
-        let at = after + bytes[after..].iter().take_while(|byte| **byte == b'\\').count();
-        let slash = ["/", "u002f", "%2f"]
-            .iter()
-            .find(|slash| starts_with(&bytes[at..], slash));
-        let Some(slash) = slash else { continue };
-        let start = at + slash.len();
+        let Some(start) = after_slash(bytes, after) else {
+            continue;
+        };
         let is_of_it = |byte: &u8| is_token_letter(*byte) || matches!(byte, b'%' | b'~' | b'=' | b'+');
         let end = start + bytes[start..].iter().take_while(|byte| is_of_it(byte)).count();
+        // The portal's own path may have the same name.
+        if is_name(&bytes[start..end]) && after_slash(bytes, end).is_some() {
+            from = start;
+            continue;
+        }
         if start < end {
             return Some(start..end);
         }
     }
+}
+
+/// Where it goes on after a slash that stands at `at`. In JSON within JSON, backslashes stand before it.
+fn after_slash(bytes: &[u8], at: usize) -> Option<usize> {
+    let at = at + bytes[at..].iter().take_while(|byte| **byte == b'\\').count();
+    let mut slashes = ["/", "u002f", "%2f"].iter();
+    slashes
+        .find(|slash| starts_with(&bytes[at..], slash))
+        .map(|slash| at + slash.len())
 }
 
 /// How a slash may be written in JSON and in the query of a URL.
@@ -319,6 +329,11 @@ mod tests {
             ("/p?to=%2Fverify%2FTOKEN&x=1", "/p?to=%2Fverify%2FDIGEST&x=1"),
             // Cut off.
             ("http://x/verify/TOKEN", "http://x/verify/DIGEST"),
+            ("http://x/verify/verify/TOKEN", "http://x/verify/verify/DIGEST"),
+            (
+                r"http:\/\/x\/decide\/verify\/TOKEN",
+                r"http:\/\/x\/decide\/verify\/DIGEST",
+            ),
             (r#"{"Token" : "TOKEN""#, r#"{"Token" : "DIGEST""#),
         ] {
             assert_eq!(redacted(text), expected, "{text}");

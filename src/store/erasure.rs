@@ -34,7 +34,8 @@ pub struct Erased {
 /// targets have it; what was taken back does not. Jobs of access and terms go on, and tell no registration any more.
 const TIMELINE: &str = "UPDATE timeline SET registration_id = $2, detail = '{}', \
      actor = CASE WHEN actor = 'enrolld' THEN actor ELSE $2 END WHERE registration_id = $1";
-const JOBS: &str = "UPDATE jobs SET registration_id = NULL, error = NULL, note = NULL, requeue_note = NULL WHERE registration_id = $1";
+const JOBS: &str =
+    "UPDATE jobs SET registration_id = NULL, error = NULL, note = NULL, requeue_note = NULL WHERE registration_id = $1";
 const MAIL_JOBS: &str = "UPDATE jobs SET state = 'cancelled', finished_ms = $2 WHERE registration_id = $1 \
      AND kind IN ('notification', 'email_verification') AND state || '' IN ('scheduled', 'queued', 'retrying')";
 const MAILS: &str = "DELETE FROM mails WHERE registration_id = $1";

@@ -66,5 +66,8 @@ async fn d22_a_dead_job_is_a_case_until_it_is_queued_again(database: Database) {
     let job = daemon.cli_json(&["jobs", "show", ids[0]]);
     assert_eq!((&job["state"], &job["requeues"]), (&"succeeded".into(), &1.into()));
     let note = job["requeue_note"].as_str().unwrap_or_default();
-    assert!(note.starts_with("by ") && note.ends_with(": the server was mended"), "{note}");
+    assert!(
+        note.starts_with("by ") && note.ends_with(": the server was mended"),
+        "{note}"
+    );
 }

@@ -42,6 +42,9 @@ const LONG_MS: i64 = 500_000_000;
 /// How long each database is tried, where nobody says otherwise.
 const SECONDS: u64 = 12;
 
+/// Answers that there must be for the test to have said anything.
+const FEWEST: usize = 100;
+
 /// Most commands at once. Looking for their order takes the longer the more they are.
 const MOST: usize = 9;
 
@@ -97,9 +100,9 @@ async fn whatever_is_asked_at_once_happens_in_some_order(database: Database) {
     life::prepare(&store).await;
     let mut run = Run { store, seed, seen: 0 };
     let mut dice = StdRng::seed_from_u64(seed);
-    let mut kinds = std::collections::BTreeMap::new();
     for round in 0.. {
-        if start.elapsed() > time {
+        // A machine that has much else to do gets longer.
+        if start.elapsed() > time && run.seen > FEWEST {
             break;
         }
         if round % EMPTY_AFTER == 0 {
@@ -112,13 +115,7 @@ async fn whatever_is_asked_at_once_happens_in_some_order(database: Database) {
             _ => Kind::AtOnce,
         };
         run.round(&mut server, round, kind).await;
-        *kinds.entry(format!("{kind:?}")).or_insert(0) += 1;
     }
-    assert!(
-        run.seen > 100,
-        "the test has done next to nothing: {kinds:?}, {} answers",
-        run.seen
-    );
 }
 
 struct Run {
