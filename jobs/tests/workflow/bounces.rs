@@ -68,7 +68,9 @@ fn d22_a_hard_bounce_suppresses_the_address_in_every_state() {
         let before = road.registration.clone();
         let decision = road.does(&bounced(verification(&road)), &good(vec![]));
         let suppressed = Effect::Suppress(address("newbie@acme.example"));
-        assert_eq!(acts(&decision), [&suppressed], "{:?}", before.state);
+        // Whoever it went to may be a DA whom others wait for (D2).
+        let recheck = Effect::RecheckDa(before.account_id.clone());
+        assert_eq!(acts(&decision), [&suppressed, &recheck], "{:?}", before.state);
         if before.state.name() == StateName::AwaitingEmail {
             assert_eq!(road.field_errors(), [FieldErrorCode::EmailUndeliverable]);
             assert_eq!(
@@ -107,7 +109,8 @@ fn d22_an_earlier_verification_mail_to_the_same_address_tells_as_much() {
     // Where it went is not known any more: only the mail of the present wait counts (D23).
     let lost = Bounce { address: None, ..first };
     let decision = unknown.does(&bounced(lost), &good(vec![]));
-    assert_eq!((unknown.state(), decision.effects.len()), (StateName::AwaitingEmail, 0));
+    assert_eq!(unknown.state(), StateName::AwaitingEmail);
+    assert_eq!(decision.effects, [Effect::RecheckDa(account_id("newbie"))]);
 }
 
 #[test]
@@ -118,7 +121,8 @@ fn d23_a_verification_mail_to_an_address_of_before_does_not_stop_the_applicant()
     road.does(&road.link_used(), &changed);
     let decision = road.does(&bounced(first), &changed);
     assert_eq!(road.state(), StateName::AwaitingEmail);
-    assert_eq!(acts(&decision), [&Effect::Suppress(address("newbie@acme.example"))]);
+    let suppressed = Effect::Suppress(address("newbie@acme.example"));
+    assert_eq!(acts(&decision), [&suppressed, &Effect::RecheckDa(account_id("newbie"))]);
 }
 
 #[test]
