@@ -3,6 +3,7 @@
 
 mod bounces;
 mod delegating;
+mod ending;
 mod entitlement;
 pub mod facts;
 mod letters;

@@ -1,24 +1,23 @@
-//! Runs one job: what it does, and what becomes of its row.
+//! Runs one job: what it does. What becomes of it is in [`ending`](super::ending).
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{
-    effect::{Alert, AlertCode},
-    event::{Aside, Event},
-    job::{Failure, JobKind, Outcome, RetryPolicy},
+    event::Event,
+    job::{Failure, JobKind, Outcome},
     values::RegistrationId,
 };
 use futures::FutureExt as _;
 
-use super::{Applied, Cause, Executor, Trouble, send::untouched, write::Origin};
+use super::{Applied, Cause, Executor, Trouble, ending::Finished};
 use crate::{
     dispatcher::Dispatch,
     queue::JobRef,
     store::{
         entities::job,
         milliseconds,
-        transition::{Guard, JobWrite, MailWrite, Transition, Verdict},
+        transition::{JobWrite, Transition, Verdict},
     },
 };
 
@@ -28,15 +27,12 @@ const MAX_CRASHES: i64 = 3;
 /// By how much the clocks of two hosts may differ. A timer that is earlier than this is one of before the settings were changed.
 const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
 
-/// Longest error text kept, in characters.
-const MAX_ERROR_CHARS: usize = 1000;
-
 /// How long the database may take to show that it is there.
 const PING_WITHIN: Duration = Duration::from_secs(2);
 
 /// Waits between tries to read or write a job while the database is away: from the first, doubling, to the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(200);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Times that a run is made again because what it rests on has changed meanwhile, before it is put off.
 const MAX_REPEATS: u32 = 5;
@@ -59,15 +55,6 @@ impl From<Outcome> for Ran {
             event: None,
         }
     }
-}
-
-/// Whether a run is through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Finished {
-    /// It is.
-    Yes,
-    /// What it rests on has changed meanwhile: it must be made again.
-    Again,
 }
 
 impl Executor {
@@ -212,115 +199,6 @@ impl Executor {
         }
     }
 
-    /// Writes what the run came to.
-    async fn finish(&self, kind: JobKind, row: &job::Model, ran: Ran) -> Finished {
-        let (write, ended) = match ran.outcome {
-            Outcome::Done(note) => (self.succeeded(row, note), true),
-            Outcome::Snooze(span, note) => (self.snoozing(row, span, note), false),
-            Outcome::Unavailable(failure) => (self.retrying(row, &failure, row.attempts), false),
-            Outcome::Fail(failure) => (self.dead(row, &failure, row.attempts + 1), true),
-            Outcome::Retry(failure) => {
-                let attempts = row.attempts + 1;
-                let max_attempts = self.0.workers.of(kind).max_attempts;
-                let policy = RetryPolicy { max_attempts };
-                if policy.allows_another(u32::try_from(attempts).unwrap_or(u32::MAX)) {
-                    (self.retrying(row, &failure, attempts), false)
-                } else {
-                    (self.dead(row, &failure, attempts), true)
-                }
-            }
-        };
-        let mut besides = ran.besides;
-        if !ended {
-            // A mail that is tried again still waits.
-            besides.mail = None;
-        }
-        self.end(kind, row, write, besides, ran.event).await
-    }
-
-    /// Writes what became of the job, with what it means for the registration: what the run brought, else that a job of ours is dead
-    /// or is so no more (D22).
-    async fn end(
-        &self,
-        kind: JobKind,
-        row: &job::Model,
-        write: JobWrite,
-        mut besides: Transition,
-        brought: Option<Event>,
-    ) -> Finished {
-        // A mail whose job is dead has failed, however that came.
-        besides.mail = besides.mail.or_else(|| failed_with(kind, &write));
-        let of_job = match write.state {
-            "dead" => Some(Event::Aside(Aside::JobDied {
-                job: write.id,
-                kind,
-                class: write.error_class.clone().unwrap_or_default(),
-            })),
-            // Only these are run again by themselves once they are dead.
-            "succeeded" if kind == JobKind::ProvisioningSync => Some(Event::Aside(Aside::JobRevived { job: write.id })),
-            _ => None,
-        };
-        let id = registration_of(row);
-        if id.is_none() && write.state == "dead" {
-            self.alert_of(kind, &write, &mut besides);
-        }
-        let cause = by_job(write.clone(), besides.clone());
-        for event in brought.into_iter().chain(of_job) {
-            let Some(id) = &id else { break };
-            match self.apply_patiently(id, &event, &cause).await {
-                Some(Applied::Dropped(Guard::Grant)) => return Finished::Again,
-                Some(Applied::Changed(_) | Applied::Dropped(_)) => return Finished::Yes,
-                Some(Applied::Ignored | Applied::Refused(_)) | None => {}
-            }
-        }
-        match self.settle(write, besides).await {
-            Some(Verdict::Stale(Guard::Grant)) => Finished::Again,
-            Some(Verdict::Applied | Verdict::Stale(_)) | None => Finished::Yes,
-        }
-    }
-
-    /// A job that somebody queued again is no case for the agents any more (D22), unless it dies again.
-    async fn revived(&self, row: &job::Model) {
-        if let (Some(id), Ok(job)) = (registration_of(row), uuid::Uuid::parse_str(&row.id)) {
-            let event = Event::Aside(Aside::JobRevived { job });
-            self.apply_patiently(&id, &event, &Cause::Link).await;
-        }
-    }
-
-    /// Applies what a job's end means; while that cannot be done it waits. `None` if it never can: the job's row is what counts then.
-    async fn apply_patiently(&self, id: &RegistrationId, event: &Event, cause: &Cause) -> Option<Applied> {
-        let mut wait = FIRST_WAIT;
-        loop {
-            match self.apply(id, event, cause).await {
-                Ok(applied) => return Some(applied),
-                Err(trouble) if trouble.is_temporary() => {
-                    tracing::warn!(registration = %id, %trouble, "what became of a job waits");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
-                }
-                Err(trouble) => {
-                    tracing::error!(registration = %id, %trouble, "what became of a job could not be told to its registration");
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// Ops are told of a dead job that belongs to no registration.
-    fn alert_of(&self, kind: JobKind, write: &JobWrite, besides: &mut Transition) {
-        let class = write.error_class.clone().unwrap_or_default();
-        let alert = Alert {
-            code: AlertCode::JobDead,
-            group: format!("{}/{class}", kind.as_str()),
-            message: format!("job {} is dead: {class}", kind.as_str()),
-            job: Some(write.id),
-            account_id: None,
-            organization_id: None,
-        };
-        let id = self.0.environment.random_id();
-        self.0.write_alert(besides, id, &alert, &Origin::default(), self.now());
-    }
-
     /// Marks the job as running, before it does something that cannot be undone. `false` if it is not ours to run.
     async fn start(&self, row: &mut job::Model) -> bool {
         let started = milliseconds(self.now());
@@ -355,7 +233,7 @@ impl Executor {
     }
 
     /// Writes what became of a job; `None` when the database refuses that for good.
-    async fn settle(&self, write: JobWrite, besides: Transition) -> Option<Verdict> {
+    pub(super) async fn settle(&self, write: JobWrite, besides: Transition) -> Option<Verdict> {
         let id = write.id;
         let transition = Transition {
             job: Some(write),
@@ -413,7 +291,7 @@ impl Executor {
     }
 
     /// The row as it is, for this daemon to change.
-    fn job_write(&self, row: &job::Model) -> JobWrite {
+    pub(super) fn job_write(&self, row: &job::Model) -> JobWrite {
         JobWrite {
             id: uuid::Uuid::parse_str(&row.id).unwrap_or_default(),
             run_no: row.run_no,
@@ -432,7 +310,7 @@ impl Executor {
         }
     }
 
-    fn succeeded(&self, row: &job::Model, note: Option<String>) -> JobWrite {
+    pub(super) fn succeeded(&self, row: &job::Model, note: Option<String>) -> JobWrite {
         JobWrite {
             state: "succeeded",
             attempts: row.attempts + 1,
@@ -442,95 +320,18 @@ impl Executor {
             ..self.job_write(row)
         }
     }
-
-    /// Comes back later, as if it had not run.
-    fn snoozing(&self, row: &job::Model, span: Duration, note: String) -> JobWrite {
-        JobWrite {
-            state: "scheduled",
-            failures: 0,
-            crashes: 0,
-            run_at_ms: milliseconds(self.now() + span),
-            note: Some(note),
-            error_class: None,
-            error: None,
-            ..self.job_write(row)
-        }
-    }
-
-    fn retrying(&self, row: &job::Model, failure: &Failure, attempts: i64) -> JobWrite {
-        let failures = row.failures + 1;
-        let backoff = RetryPolicy::backoff(u32::try_from(failures).unwrap_or(u32::MAX), self.0.environment.jitter());
-        let wait = failure.retry_after.unwrap_or(backoff);
-        tracing::warn!(
-            job = row.id,
-            kind = row.kind,
-            class = failure.class,
-            error = failure.message,
-            ?wait,
-            "a job is tried again"
-        );
-        JobWrite {
-            state: "retrying",
-            attempts,
-            failures,
-            crashes: 0,
-            run_at_ms: milliseconds(self.now() + wait),
-            error_class: Some(failure.class.to_owned()),
-            error: Some(shorten(&failure.message)),
-            ..self.job_write(row)
-        }
-    }
-
-    fn dead(&self, row: &job::Model, failure: &Failure, attempts: i64) -> JobWrite {
-        tracing::error!(
-            job = row.id,
-            kind = row.kind,
-            class = failure.class,
-            error = failure.message,
-            "a job is dead"
-        );
-        JobWrite {
-            state: "dead",
-            attempts,
-            failures: row.failures + 1,
-            crashes: 0,
-            finished_ms: Some(milliseconds(self.now())),
-            error_class: Some(failure.class.to_owned()),
-            error: Some(shorten(&failure.message)),
-            ..self.job_write(row)
-        }
-    }
 }
 
 /// The registration that the job is for, if it is for one.
-fn registration_of(row: &job::Model) -> Option<RegistrationId> {
+pub(super) fn registration_of(row: &job::Model) -> Option<RegistrationId> {
     RegistrationId::new(row.registration_id.as_deref()?).ok()
 }
 
-fn by_job(job: JobWrite, besides: Transition) -> Cause {
+pub(super) fn by_job(job: JobWrite, besides: Transition) -> Cause {
     Cause::Job {
         job,
         besides: Box::new(besides),
     }
-}
-
-/// The record of a mail whose job is dead, if it is the job of one.
-fn failed_with(kind: JobKind, write: &JobWrite) -> Option<MailWrite> {
-    let is_mail = match kind {
-        JobKind::EmailVerification | JobKind::Notification => true,
-        JobKind::Verification
-        | JobKind::DaRouting
-        | JobKind::DaResponseTimeout
-        | JobKind::ManualReview
-        | JobKind::ApplicantIdle
-        | JobKind::ProvisioningSync
-        | JobKind::Terms => false,
-    };
-    (is_mail && write.state == "dead").then(|| MailWrite {
-        state: "failed",
-        note: write.error.clone(),
-        ..untouched(write.id)
-    })
 }
 
 /// What is away is nobody's fault; what the database refuses is ours.
@@ -542,8 +343,4 @@ pub(super) fn troubled(trouble: &Trouble) -> Outcome {
         Trouble::Store(error) if error.is_temporary() => Outcome::Unavailable(Failure::new("database", message)),
         Trouble::Store(_) => Outcome::Retry(Failure::new("database_refused", message)),
     }
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(MAX_ERROR_CHARS).collect()
 }

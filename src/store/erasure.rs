@@ -40,7 +40,8 @@ const MAIL_JOBS: &str = "UPDATE jobs SET state = 'cancelled', finished_ms = $2 W
      AND kind IN ('notification', 'email_verification') AND state || '' IN ('scheduled', 'queued', 'retrying')";
 const MAILS: &str = "DELETE FROM mails WHERE registration_id = $1";
 const LINKS: &str = "DELETE FROM links WHERE registration_id = $1";
-const ENDED_GRANTS: &str = "UPDATE grants SET account_id = $2 WHERE registration_id = $1 AND ended_ms IS NOT NULL";
+const ENDED_GRANTS: &str =
+    "UPDATE grants SET account_id = $2, ended_by = NULL WHERE registration_id = $1 AND ended_ms IS NOT NULL";
 const GRANTS: &str = "UPDATE grants SET registration_id = NULL WHERE registration_id = $1";
 const ENDED_APPOINTMENTS: &str =
     "UPDATE appointments SET account_id = $2 WHERE registration_id = $1 AND ended_ms IS NOT NULL";

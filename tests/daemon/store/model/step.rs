@@ -300,7 +300,8 @@ fn erase(world: &mut World, id: &RegistrationId, version: u64, now_ms: i64) -> S
             "cancelled".clone_into(&mut job.state);
             job.finished_ms = Some(now_ms);
         }
-        (job.registration_id, job.error, job.note) = (None, None, None);
+        (job.registration_id, job.error) = (None, None);
+        (job.note, job.requeue_note) = (None, None);
     }
     world.mails.retain(|_, mail| !is_ours(&mail.registration_id));
     world.links.retain(|_, link| link.registration_id != id);
@@ -311,6 +312,7 @@ fn erase(world: &mut World, id: &RegistrationId, version: u64, now_ms: i64) -> S
     {
         if grant.ended_ms.is_some() {
             grant.account_id.clone_from(&pseudonym);
+            grant.ended_by = None;
         }
         grant.registration_id = None;
     }
