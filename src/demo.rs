@@ -8,6 +8,7 @@ mod stopped;
 
 use std::{
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -174,7 +175,11 @@ fn settings(folder: &Path) -> anyhow::Result<Settings> {
     table.insert("review".to_owned(), review.into());
     let text = toml::to_string(&table)?;
     let file = folder.join("enrolld.toml");
-    std::fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+    // It holds a key.
+    let mut opened = std::fs::OpenOptions::new();
+    let opened = opened.write(true).create_new(true).mode(0o600).open(&file);
+    let written = opened.and_then(|mut opened| opened.write_all(text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", file.display()))?;
     // Nothing of the machine's own configuration: the demo is the same everywhere.
     Ok(Settings::parse(Some(("enrolld.toml", &text)), std::iter::empty())?)
 }

@@ -73,6 +73,7 @@ fn a_demo_that_is_stopped_leaves_nothing_running() {
             found.permissions().mode() & 0o777
         };
         assert_eq!((mode("data"), mode("data/enrolld.db")), (0o700, 0o600));
+        assert_eq!(mode("enrolld.toml"), 0o600, "it holds a key");
     }
 }
 
