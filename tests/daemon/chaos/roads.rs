@@ -154,9 +154,12 @@ impl Roads {
 
     /// Those that have not come to their end, for a message.
     pub(super) fn open(&self) -> String {
-        let open = self.walkers.iter().filter(|walker| !walker.is_done());
-        let told = open.map(|walker| format!("{} {} ({})", walker.id(), walker.state, walker.next.is_some()));
-        told.take(20).collect::<Vec<_>>().join(", ")
+        let open: Vec<_> = self.walkers.iter().filter(|walker| !walker.is_done()).collect();
+        let told = open
+            .iter()
+            .take(20)
+            .map(|walker| format!("{} ({})", walker.id(), walker.state));
+        format!("{} registrations: {}", open.len(), told.collect::<Vec<_>>().join(", "))
     }
 
     /// Looks at where they stand, and sends what comes next.
