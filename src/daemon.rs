@@ -259,12 +259,7 @@ impl Daemon {
             store: self.store.clone(),
             environment: Arc::clone(&self.environment),
             schedule: settings.provisioning.reconcile_at.clone(),
-            targets: settings
-                .provisioning
-                .targets
-                .iter()
-                .map(|target| target.name.clone())
-                .collect(),
+            targets: settings.provisioning.target_names(),
         });
         tasks.spawn(reconciliation.run(stop.clone()));
         let retention = Arc::new(Retention {

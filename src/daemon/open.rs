@@ -106,12 +106,7 @@ pub(super) fn rules(settings: &Settings) -> Rules {
         review_sla: settings.review.sla,
         answer_within: settings.review.answer_within,
         max_failed_attempts: settings.review.max_failed_attempts,
-        targets: settings
-            .provisioning
-            .targets
-            .iter()
-            .map(|target| target.name.clone())
-            .collect(),
+        targets: settings.provisioning.target_names(),
         provisioning_within: settings.provisioning.within,
         terms_reminders: settings.terms.reminders.clone(),
         resends_per_day: usize::try_from(settings.email_verification.per_day).unwrap_or(usize::MAX),

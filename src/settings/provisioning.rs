@@ -53,6 +53,11 @@ impl ProvisioningSettings {
             targets: targets(reader),
         }
     }
+
+    /// The names of the targets, in their order.
+    pub fn target_names(&self) -> Vec<String> {
+        self.targets.iter().map(|target| target.name.clone()).collect()
+    }
 }
 
 fn targets(reader: &mut Reader) -> Vec<ProvisioningTarget> {

@@ -7,7 +7,7 @@ use enrolld_jobs::{
     values::{AccountId, RegistrationId},
     view::TimelineLine,
 };
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::SimpleExpr};
 
 use super::{
     Store, bounded,
@@ -108,17 +108,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn ids_in_state(&self, state: StateName, after: &str, limit: u64) -> Result<Vec<String>, StoreError> {
-        let ids = registration::Entity::find()
-            .select_only()
-            .column(registration::Column::Id)
-            .filter(registration::Column::State.eq(state.as_str()))
-            .filter(registration::Column::Id.gt(after))
-            .order_by_asc(registration::Column::Id)
-            .limit(limit)
-            .into_tuple()
-            .all(&self.reader)
-            .await?;
-        Ok(ids)
+        self.ids(registration::Column::State.eq(state.as_str()), after, limit)
+            .await
     }
 
     /// The account's registrations that are open, but for `except`; no more than can stand in each other's way (D18).
@@ -151,10 +142,15 @@ impl Store {
         after: &str,
         limit: u64,
     ) -> Result<Vec<String>, StoreError> {
+        self.ids(registration::Column::DaAccountId.eq(account.as_str()), after, limit)
+            .await
+    }
+
+    async fn ids(&self, of: SimpleExpr, after: &str, limit: u64) -> Result<Vec<String>, StoreError> {
         let ids = registration::Entity::find()
             .select_only()
             .column(registration::Column::Id)
-            .filter(registration::Column::DaAccountId.eq(account.as_str()))
+            .filter(of)
             .filter(registration::Column::Id.gt(after))
             .order_by_asc(registration::Column::Id)
             .limit(limit)
