@@ -3,7 +3,7 @@
 //!
 //! - [`EmbeddedDirectory`] answers the workflow through the port `Directory`; its questions are the functions of
 //!   [`read`], which also run inside a transaction of the caller's.
-//! - [`import`] takes a directory file in, all or nothing; [`export`] writes one that gives the same tables again.
+//! - [`import()`] takes a directory file in, all or nothing; [`export()`] writes one that gives the same tables again.
 //!
 //! Import checks structure, ids and references. What verification judges (e-mail, status, type) is kept as given.
 //!

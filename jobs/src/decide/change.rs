@@ -13,7 +13,7 @@ use crate::{
     values::{AccountId, RegistrationId},
 };
 
-/// One call of [`decide`]: its arguments, and what the parts of the workflow share.
+/// One call of [`decide`](super::decide): its arguments, and what the parts of the workflow share.
 #[derive(Clone, Copy)]
 pub(super) struct Case<'a> {
     pub(super) registration: &'a Registration,
