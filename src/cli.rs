@@ -16,6 +16,7 @@ mod moments;
 mod output;
 mod registrations;
 mod review;
+mod schedules;
 mod table;
 
 use std::path::PathBuf;
@@ -129,6 +130,9 @@ Examples:
     /// See jobs, and have dead ones run again
     #[command(subcommand)]
     Jobs(jobs::Command),
+    /// See what is done by the clock, and have it done now
+    #[command(subcommand)]
+    Schedules(schedules::Command),
     /// See records of mails, and what each kind looks like
     #[command(subcommand)]
     Mails(mails::Command),
@@ -210,6 +214,7 @@ async fn carry_out(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Registrations(command) => registrations::run(command, &settings).await,
         Command::Review(command) => review::run(command, &settings).await,
         Command::Jobs(command) => jobs::run(command, &settings).await,
+        Command::Schedules(command) => schedules::run(command, &settings).await,
         Command::Mails(command) => mails::run(command, &settings).await,
     }
 }

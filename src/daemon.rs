@@ -38,6 +38,7 @@ use crate::{
     reconciliation::Reconciliation,
     recovery::{Recovery, stuck_after},
     retention::Retention,
+    schedule::{self, Schedule},
     settings::Settings,
     store::{Store, daemons::Daemon as Identity},
 };
@@ -249,29 +250,26 @@ impl Daemon {
         tasks.spawn(dispatcher.audit(stop.clone()));
         tasks.spawn(self.recovery().take_over(self.executor.clone(), stop.clone()));
         tasks.spawn(intake.run(stop.clone()));
-        let recheck = Arc::new(Recheck {
+        let recheck = Recheck {
             executor: self.executor.clone(),
-            daemon_id: self.identity.id.clone(),
-            every: settings.da_response.recheck,
-        });
-        tasks.spawn(recheck.run(stop.clone()));
-        let reconciliation = Arc::new(Reconciliation {
+        };
+        tasks.spawn(self.schedule(schedule::Name::Recheck).run(recheck, stop.clone()));
+        let reconciliation = Reconciliation {
             store: self.store.clone(),
             environment: Arc::clone(&self.environment),
-            schedule: settings.provisioning.reconcile_at.clone(),
             targets: settings.provisioning.target_names(),
-        });
-        tasks.spawn(reconciliation.run(stop.clone()));
-        let retention = Arc::new(Retention {
+        };
+        let by_calendar = self.schedule(schedule::Name::Reconciliation);
+        tasks.spawn(by_calendar.run(reconciliation, stop.clone()));
+        let retention = Retention {
             store: self.store.clone(),
             redis: self.redis.clone(),
             prefix: settings.redis.prefix.clone(),
             mail_dir: settings.mail.transport.folder().map(Into::into),
             environment: Arc::clone(&self.environment),
-            daemon_id: self.identity.id.clone(),
             keep: settings.retention.clone(),
-        });
-        tasks.spawn(retention.run(stop.clone()));
+        };
+        tasks.spawn(self.schedule(schedule::Name::Retention).run(retention, stop.clone()));
         tasks.spawn(work(
             settings.clone(),
             self.redis.clone(),
@@ -310,6 +308,17 @@ impl Daemon {
             }
         }
         tasks
+    }
+
+    fn schedule(&self, name: schedule::Name) -> Schedule {
+        Schedule {
+            name,
+            when: name.when(&self.settings),
+            store: self.store.clone(),
+            environment: Arc::clone(&self.environment),
+            daemon_id: self.identity.id.clone(),
+            dead_after: self.settings.heartbeat.dead_after,
+        }
     }
 
     fn dispatcher(&self) -> Arc<Dispatcher> {

@@ -24,6 +24,7 @@ pub mod recheck;
 pub mod reconciliation;
 pub mod recovery;
 pub mod retention;
+pub mod schedule;
 pub mod settings;
 pub mod store;
 pub mod ticks;

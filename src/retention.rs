@@ -10,13 +10,10 @@ use crate::{
     environment::Environment,
     erasure::{self, ErasureError},
     queue::Redis,
+    schedule::Task,
     settings::RetentionSettings,
     store::{Store, error::StoreError, pruning::Finished},
-    ticks::Ticks,
 };
-
-/// How often it is looked. Of several daemons one does it in each period.
-const EVERY: Duration = Duration::from_mins(10);
 
 /// Rows deleted in one transaction.
 const CHUNK: u64 = 500;
@@ -24,7 +21,7 @@ const CHUNK: u64 = 500;
 /// Pause between two chunks: others have work to commit.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Registrations erased in one period: each goes through the streams.
+/// Registrations erased at one tick: each goes through the streams.
 const ERASED_AT_MOST: u64 = 100;
 
 /// Failed verifications count for 30 days (D9), and daemons that are gone tell nothing after as long.
@@ -43,29 +40,13 @@ pub struct Retention {
     pub mail_dir: Option<PathBuf>,
     /// Time, and pseudonyms.
     pub environment: Arc<dyn Environment>,
-    /// This daemon's id.
-    pub daemon_id: String,
     /// For how long what is kept.
     pub keep: RetentionSettings,
 }
 
-impl Retention {
-    /// Deletes until the stop.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut ticks = Ticks::new(EVERY, &stop);
-        while ticks.next().await {
-            if let Err(error) = self.look(&stop).await {
-                tracing::warn!(%error, "deleting what is old waits");
-            }
-        }
-    }
-
-    async fn look(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+impl Task for Retention {
+    async fn carry_out(&self, _: DateTime<Utc>, stop: &CancellationToken) -> Result<(), StoreError> {
         let now = self.environment.now();
-        let holds = self.store.hold_lease("retention", &self.daemon_id, now, EVERY);
-        if holds.await?.is_none() {
-            return Ok(());
-        }
         // First: an erasure finds the files of mails by their records.
         if let Some(kept) = self.keep.registrations {
             self.erase(now - kept, stop).await?;
@@ -77,7 +58,9 @@ impl Retention {
         }
         Ok(())
     }
+}
 
+impl Retention {
     /// For how long `what` is kept once it is finished; `None` is for good.
     const fn kept(&self, what: Finished) -> Option<Duration> {
         match what {
@@ -133,7 +116,7 @@ impl Retention {
             );
             match erased.await {
                 Ok(_) => tracing::info!(registration = %id, "a registration that was closed for long is erased"),
-                // Somebody else's doing, or the next period's.
+                // Somebody else's doing, or the next tick's.
                 Err(error @ (ErasureError::Unknown(_) | ErasureError::Open { .. } | ErasureError::Busy(_))) => {
                     tracing::debug!(registration = %id, %error, "a registration is not erased now");
                 }

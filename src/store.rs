@@ -22,6 +22,7 @@ pub mod mails;
 pub mod notices;
 pub mod pruning;
 pub mod registrations;
+pub mod schedules;
 pub(crate) mod server;
 mod sql;
 mod statements;

@@ -4,6 +4,7 @@
 //! Migrations expand first and contract a release later, so that two releases can run side by side.
 
 mod m20261122_000001_first;
+mod m20261127_000002_schedules;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -15,6 +16,9 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_first::Migration)]
+        vec![
+            Box::new(m20261122_000001_first::Migration),
+            Box::new(m20261127_000002_schedules::Migration),
+        ]
     }
 }

@@ -149,7 +149,7 @@ fn times(number: i64) -> String {
 }
 
 /// Who gives the command, as far as the system tells: behind `sudo` it is who was there before.
-fn somebody() -> String {
+pub(super) fn somebody() -> String {
     let told = ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .filter_map(|name| std::env::var(name).ok());

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use cron::Schedule;
 use secrecy::SecretString;
 use url::Url;
@@ -10,6 +11,7 @@ use url::Url;
 use super::reader::Reader;
 use super::shape::quoted;
 use super::values::{self, ANY_WAIT};
+use crate::schedule::Calendar;
 
 /// Most targets.
 const MOST_TARGETS: usize = 32;
@@ -21,8 +23,8 @@ pub struct ProvisioningSettings {
     pub within: Duration,
     /// How often a target that accepted is asked again.
     pub poll: Duration,
-    /// When grants and targets are compared; cron with seconds, in UTC.
-    pub reconcile_at: Schedule,
+    /// When grants and targets are compared.
+    pub reconcile_at: Calendar,
     /// The downstream tools; with none, access is active as soon as it is granted.
     pub targets: Vec<ProvisioningTarget>,
 }
@@ -40,16 +42,22 @@ pub struct ProvisioningTarget {
 
 impl ProvisioningSettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let cron = "write a cron expression with seconds, such as \"0 30 3 * * *\" (03:30 UTC, daily)";
+        let cron = "write a cron expression with seconds, such as \"0 30 3 * * *\" (03:30, daily)";
+        let zone = "write a name of the IANA time zone database, such as \"UTC\" or \"Europe/Amsterdam\"";
         Self {
             within: reader.duration("provisioning.within", &ANY_WAIT),
             poll: reader.duration(
                 "provisioning.poll",
                 &(Duration::from_millis(10)..=Duration::from_hours(24)),
             ),
-            reconcile_at: reader.text("provisioning.reconcile_at", cron, |text| {
-                Schedule::from_str(text).map_err(|_| format!("{} is not a cron expression", quoted(text)))
-            }),
+            reconcile_at: Calendar {
+                expression: reader.text("provisioning.reconcile_at", cron, |text| {
+                    Schedule::from_str(text).map_err(|_| format!("{} is not a cron expression", quoted(text)))
+                }),
+                zone: reader.text("provisioning.reconcile_time_zone", zone, |text| {
+                    Tz::from_str(text).map_err(|_| format!("{} is not a time zone", quoted(text)))
+                }),
+            },
             targets: targets(reader),
         }
     }

@@ -264,6 +264,21 @@ entity!(
 );
 
 entity!(
+    /// Ticks of schedules that were claimed or asked for.
+    schedule_tick, "schedule_ticks", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        schedule: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        tick_ms: i64,
+        daemon_id: Option<String>,
+        asked_by: Option<String>,
+        started_ms: Option<i64>,
+        ended_ms: Option<i64>,
+        error: Option<String>,
+    }
+);
+
+entity!(
     /// Keys made here.
     secret, "secrets", {
         #[sea_orm(primary_key, auto_increment = false)]

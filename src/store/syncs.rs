@@ -71,24 +71,6 @@ impl Store {
         Ok(held)
     }
 
-    /// Claims a tick of a schedule. Of several daemons one gets it; whoever asks again does not.
-    ///
-    /// # Errors
-    /// When the database cannot be asked.
-    pub async fn claim_tick(&self, schedule: &str, tick: DateTime<Utc>) -> Result<bool, StoreError> {
-        let sql =
-            "INSERT INTO schedule_ticks (schedule, tick_ms) VALUES ($1, $2) ON CONFLICT (schedule, tick_ms) DO NOTHING";
-        let claimed = self.execute(sql, [schedule.into(), milliseconds(tick).into()]).await? > 0;
-        if claimed {
-            // Only the newest are of use.
-            let old = "DELETE FROM schedule_ticks WHERE schedule = $1 AND tick_ms < $2";
-            let month = chrono::TimeDelta::days(31);
-            self.execute(old, [schedule.into(), milliseconds(tick - month).into()])
-                .await?;
-        }
-        Ok(claimed)
-    }
-
     /// Has each of `targets` asked about the next grants after `after`, at most `limit`: those that are open, and those taken back
     /// since `ended_since`. Jobs that are under way or dead are left alone. Returns the last grant, or `None` when there are no more.
     ///

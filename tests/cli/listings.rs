@@ -31,6 +31,29 @@ fn empty_listings_say_so() {
 }
 
 #[test]
+fn schedules_are_listed_before_anything_has_run() {
+    let enrolld = Enrolld::migrated("");
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"(NEXT|in \d+[smhd])\s+", "$1 ");
+    settings.add_filter(r"in \d+[smhd]", "in [...]");
+    settings.bind(|| {
+        for width in [60, 140] {
+            let table = enrolld.run_at_width(width, &["schedules", "list"]).succeeds();
+            insta::assert_snapshot!(format!("schedules_at_{width}"), table);
+        }
+    });
+    let asked = enrolld.run(&["schedules", "run", "retention"]);
+    assert_eq!(asked.status, Some(1));
+    let said = "retention: asked for, but no daemon is running; the next to start does it, if it starts within a day";
+    assert_eq!(asked.stderr, format!("error: {said}\n"));
+    let json: serde_json::Value =
+        serde_json::from_str(&enrolld.run(&["schedules", "list", "--output", "json"]).succeeds()).expect("JSON");
+    assert_eq!(json[2]["name"], "retention");
+    assert_eq!(json[2]["state"], "waiting");
+    assert_eq!(enrolld.run(&["schedules", "run", "nightly"]).status, Some(2));
+}
+
+#[test]
 fn tables_fit_narrow_and_wide_terminals() {
     let enrolld = Enrolld::migrated("");
     seed(&enrolld);

@@ -9,6 +9,7 @@ mod model;
 mod outages;
 mod plans;
 mod recovery;
+mod schedules;
 mod several;
 mod syncs;
 mod transitions;

@@ -1,6 +1,5 @@
 //! Grants on their way to targets: what counts, what is queued again, and who looks (D11).
 
-use chrono::TimeDelta;
 use enrolld::store::entities::{grant, sync};
 use enrolld::store::transition::{EndedGrant, GrantGuard, Guard, NewSync, SyncWrite, Transition, Verdict};
 use enrolld_jobs::effect::sync_id;
@@ -11,7 +10,6 @@ crate::support::for_each_database!(
     d11_a_result_counts_only_while_the_grant_is_wanted_as_it_was,
     d11_taking_back_queues_the_job_whatever_has_become_of_it,
     d11_reconciling_queues_what_is_done_with_and_leaves_the_rest,
-    d11_a_tick_is_claimed_once,
 );
 
 const KIND: &str = "provisioning_sync";
@@ -262,21 +260,4 @@ async fn d11_reconciling_queues_what_is_done_with_and_leaves_the_rest(database: 
         after = last;
     }
     assert_eq!(rows::<job::Entity>(&store).await, jobs);
-}
-
-async fn d11_a_tick_is_claimed_once(database: Database) {
-    let (server, store) = open(database).await;
-    let other = open_again(&server).await;
-    let claim = async |store: &Store, tick| store.claim_tick("a", tick).await.expect("the database answers");
-    for tick in 0..10 {
-        let (here, there) = tokio::join!(claim(&store, at(tick)), claim(&other, at(tick)));
-        assert!(here != there, "one of them: {here}, {there}");
-        assert!(!claim(&store, at(tick)).await, "and nobody again");
-    }
-    let another = store.claim_tick("b", at(0)).await;
-    assert_eq!(another, Ok(true), "another schedule has ticks of its own");
-    // Only a month is kept.
-    assert!(claim(&store, at(9) + TimeDelta::days(31)).await);
-    assert_eq!(count(&store, "schedule_ticks WHERE schedule = 'a'").await, 2);
-    assert_eq!(count(&store, "schedule_ticks WHERE schedule = 'b'").await, 1);
 }
