@@ -14,6 +14,7 @@ mod mails;
 mod migrate;
 mod moments;
 mod output;
+mod packaged;
 mod registrations;
 mod review;
 mod schedules;
@@ -74,6 +75,31 @@ Example:
     Demo {
         /// Where to put database, Redis and mails; emptied first if an earlier demo made it
         #[arg(long, value_name = "DIR", default_value = "enrolld-demo")]
+        folder: PathBuf,
+    },
+    /// Write what makes a shell complete the words of enrolld to standard output
+    #[command(
+        hide = true,
+        after_help = "Packages bring it along.
+
+Example:
+  enrolld completions bash > ~/.local/share/bash-completion/completions/enrolld"
+    )]
+    Completions {
+        /// Which shell
+        shell: packaged::Shell,
+    },
+    /// Write a man page for every command
+    #[command(
+        hide = true,
+        after_help = "Packages bring them along.
+
+Example:
+  enrolld man /usr/local/share/man/man1"
+    )]
+    Man {
+        /// The folder, made when it is missing
+        #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
     #[command(flatten)]
@@ -178,6 +204,8 @@ fn start(cli: Cli) -> anyhow::Result<()> {
             logging::init_for_command();
             block_on(demo::run(&folder, &mut Stdout::new()))
         }
+        Verb::Completions { shell } => packaged::completions(shell, Cli::command()),
+        Verb::Man { folder } => packaged::man_pages(&folder, Cli::command()),
         Verb::Settled(command) => {
             let settings = Settings::load(cli.config.as_deref(), environment())?;
             match command {

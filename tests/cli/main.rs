@@ -18,6 +18,7 @@ mod directory;
 mod doctor;
 mod intake;
 mod listings;
+mod packaged;
 mod preview;
 mod seed;
 mod settings;

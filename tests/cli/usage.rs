@@ -47,6 +47,8 @@ fn every_command_has_help() {
         &["mails", "show"],
         &["mails", "preview"],
         &["mails", "unsuppress"],
+        &["completions"],
+        &["man"],
     ] {
         let help = bare(&[command, &["--help"]].concat()).succeeds();
         assert!(help.contains("Example"), "{help}");
