@@ -24,6 +24,7 @@ mod refused;
 mod requeue;
 mod retention;
 mod review;
+mod runbook;
 mod steps;
 mod store;
 mod terms;

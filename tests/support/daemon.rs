@@ -261,12 +261,21 @@ impl TestDaemon {
 /// The command line.
 impl TestDaemon {
     fn command(&self, arguments: &[&str]) -> Command {
-        let program = PROGRAM.expect("the package has a binary `enrolld`");
+        let mut command = self.run_here(PROGRAM.expect("the package has a binary `enrolld`"));
+        command.args(arguments).arg("--config").arg(self.path("enrolld.toml"));
+        command
+    }
+
+    /// A shell in the daemon's folder, with the path of `enrolld` in `PROGRAM`.
+    pub(super) fn shell(&self) -> Command {
+        let mut shell = self.run_here("sh");
+        shell.env("PROGRAM", PROGRAM.expect("the package has a binary `enrolld`"));
+        shell
+    }
+
+    fn run_here(&self, program: &str) -> Command {
         let mut command = guarded_command(Path::new(program), None);
         command
-            .args(arguments)
-            .arg("--config")
-            .arg(self.path("enrolld.toml"))
             .current_dir(self.folder.path())
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());

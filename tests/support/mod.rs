@@ -13,6 +13,7 @@ pub(crate) mod events;
 pub(crate) mod mail;
 pub(crate) mod postgres;
 pub(crate) mod redis;
+pub(crate) mod runbook;
 pub(crate) mod smtp;
 pub(crate) mod target;
 
