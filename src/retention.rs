@@ -46,15 +46,23 @@ pub struct Retention {
 
 impl Task for Retention {
     async fn carry_out(&self, _: DateTime<Utc>, stop: &CancellationToken) -> Result<(), StoreError> {
-        let now = self.environment.now();
+        let now = self.store.earlier_now(self.environment.now()).await?;
         // First: an erasure finds the files of mails by their records.
         if let Some(kept) = self.keep.registrations {
             self.erase(now - kept, stop).await?;
         }
         for what in Finished::ALL {
-            if let Some(kept) = self.kept(what) {
-                self.prune(what, now - kept, stop).await?;
+            let by_age = self.kept(what).map(|kept| now - kept);
+            let by_number = match self.most(what) {
+                Some(most) => self.store.newest(what, most).await?,
+                None => None,
+            };
+            if let Some(before) = by_age.max(by_number) {
+                self.prune(what, before, stop).await?;
             }
+        }
+        if let Some(kept) = self.keep.events {
+            self.trim(now - kept).await;
         }
         Ok(())
     }
@@ -68,6 +76,30 @@ impl Retention {
             Finished::Jobs => Some(self.keep.jobs),
             Finished::Mails => self.keep.mails,
             Finished::FailedAttempts | Finished::Daemons => Some(MONTH),
+        }
+    }
+
+    /// How many of `what` are kept.
+    const fn most(&self, what: Finished) -> Option<u64> {
+        match what {
+            Finished::Events => Some(self.keep.inbox_max),
+            Finished::Jobs => Some(self.keep.jobs_max),
+            Finished::Mails => Some(self.keep.mails_max),
+            Finished::FailedAttempts | Finished::Daemons => None,
+        }
+    }
+
+    /// Entries are numbered by the clock of Redis, in milliseconds; whole nodes of the stream go.
+    async fn trim(&self, before: DateTime<Utc>) {
+        let mut trim = redis::cmd("XTRIM");
+        trim.arg(format!("{}:events", self.prefix))
+            .arg("MINID")
+            .arg("~")
+            .arg(before.timestamp_millis().max(0));
+        match self.redis.query::<u64>(&trim).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, what = "results", "what was finished for long is deleted"),
+            Err(error) => tracing::warn!(%error, "results that are old stay until Redis is back"),
         }
     }
 

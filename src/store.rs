@@ -193,6 +193,12 @@ impl Store {
         bounded(self.writer.query_all_raw(statement)).await
     }
 
+    /// The earlier of two clocks, this machine's `now` and the one of [`Store::shared_now_ms`]: for what is not to happen too early, such as
+    /// deleting what is old, because one of them was set wrong.
+    pub(crate) async fn earlier_now(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
+        Ok(now.min(moment(self.shared_now_ms(now).await?)))
+    }
+
     /// The time by the one clock that all daemons of this database share, in milliseconds since 1970: on PostgreSQL the
     /// database's. SQLite is for one host, whose clock `now` was read from. It is older when the answer arrives, so whoever judges
     /// by it is late rather than early.

@@ -78,7 +78,7 @@ pub struct RedisSettings {
     pub require_durable: bool,
 }
 
-/// `retention`: how long finished rows are kept. Unset is for good.
+/// `retention`: how long finished rows are kept, and how many of them at most. Unset is for good.
 #[derive(Debug, Clone)]
 pub struct RetentionSettings {
     /// Applied events, and with them their idempotency keys.
@@ -89,6 +89,14 @@ pub struct RetentionSettings {
     pub mails: Option<Duration>,
     /// Closed registrations.
     pub registrations: Option<Duration>,
+    /// Entries of `<prefix>:events`.
+    pub events: Option<Duration>,
+    /// Most applied events.
+    pub inbox_max: u64,
+    /// Most finished jobs.
+    pub jobs_max: u64,
+    /// Most records of mails sent.
+    pub mails_max: u64,
 }
 
 pub(super) fn data_dir(reader: &mut Reader) -> PathBuf {
@@ -98,6 +106,9 @@ pub(super) fn data_dir(reader: &mut Reader) -> PathBuf {
         path,
     )
 }
+
+/// How many rows can be asked to be kept.
+const MOST_ROWS: std::ops::RangeInclusive<i64> = 1..=1_000_000_000;
 
 const DATABASE_URL: &str = "write \"sqlite://PATH\" (made when missing) or \"postgres://USER:PASSWORD@HOST/DATABASE\"";
 
@@ -193,6 +204,10 @@ impl RetentionSettings {
             jobs: reader.duration("retention.jobs", &ANY_WAIT),
             mails: reader.optional_duration("retention.mails", &ANY_WAIT),
             registrations: reader.optional_duration("retention.registrations", &ANY_WAIT),
+            events: reader.optional_duration("retention.events", &ANY_WAIT),
+            inbox_max: reader.integer("retention.inbox_max", MOST_ROWS),
+            jobs_max: reader.integer("retention.jobs_max", MOST_ROWS),
+            mails_max: reader.integer("retention.mails_max", MOST_ROWS),
         }
     }
 }

@@ -2,15 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{registration::StateName, values::RegistrationId};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
 use uuid::Uuid;
 
 use super::{
     Store, bounded,
     entities::{mail, registration},
     error::StoreError,
-    milliseconds,
+    milliseconds, moment,
 };
 
 /// What can be deleted once it is old.
@@ -80,7 +79,44 @@ impl Finished {
     }
 }
 
+impl Finished {
+    /// The moments of what is finished, the newest first.
+    const fn newest_first(self) -> Option<&'static str> {
+        match self {
+            Self::Events => Some("SELECT done_ms AS at_ms FROM inbox WHERE done_ms IS NOT NULL ORDER BY done_ms DESC"),
+            Self::Jobs => {
+                Some("SELECT finished_ms AS at_ms FROM jobs WHERE finished_ms IS NOT NULL ORDER BY finished_ms DESC")
+            }
+            Self::Mails => Some("SELECT created_ms AS at_ms FROM mails ORDER BY created_ms DESC, id DESC"),
+            Self::FailedAttempts | Self::Daemons => None,
+        }
+    }
+}
+
 impl Store {
+    /// When the oldest of the newest `number` was finished: what is older is beyond them. `None` where there are no more than these,
+    /// or nobody counts.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn newest(&self, what: Finished, number: u64) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let Some(moments) = what.newest_first() else {
+            return Ok(None);
+        };
+        // Only the index is read; should that take too long, so would counting.
+        let sql = format!("{moments} LIMIT 2 OFFSET $1");
+        let statement = Statement::from_sql_and_values(
+            self.backend(),
+            sql,
+            [i64::try_from(number.saturating_sub(1)).unwrap_or(i64::MAX).into()],
+        );
+        let rows = bounded(self.reader.query_all_raw(statement)).await?;
+        match rows.as_slice() {
+            [oldest, _] => Ok(Some(moment(oldest.try_get("", "at_ms")?))),
+            _ => Ok(None),
+        }
+    }
+
     /// Deletes at most `limit` of what was finished before `before`, and tells how many it were.
     ///
     /// # Errors

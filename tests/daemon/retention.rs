@@ -8,7 +8,10 @@ use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
 use crate::support::events;
 
-crate::support::for_each_database!(d24_what_is_old_goes_and_what_is_open_stays);
+crate::support::for_each_database!(
+    d24_what_is_old_goes_and_what_is_open_stays,
+    of_what_is_finished_no_more_is_kept_than_is_asked_for,
+);
 
 /// Waits until no row of a table holds a condition.
 async fn wait_none(daemon: &TestDaemon, rows: &str) {
@@ -48,4 +51,47 @@ async fn d24_what_is_old_goes_and_what_is_open_stays(database: Database) {
     assert_eq!(daemon.count("jobs WHERE state = 'scheduled'").await, 1);
     daemon.send(&events::organization_selected("reg-open", None)).await;
     daemon.wait_state("reg-open", "in_review").await;
+}
+
+async fn of_what_is_finished_no_more_is_kept_than_is_asked_for(database: Database) {
+    let daemon = TestDaemon::builder(database)
+        .setting("retention.inbox_max", 2)
+        .setting("retention.jobs_max", 2)
+        .setting("retention.mails_max", 1)
+        .setting("retention.events", "30d")
+        .start()
+        .await;
+    // What came out of a stream of a month ago; Redis takes away whole nodes of a hundred.
+    let mut redis = daemon.redis_connection().await;
+    let mut old = redis::pipe();
+    for number in 1..=300 {
+        old.cmd("XADD")
+            .arg("old:events")
+            .arg(format!("{number}-0"))
+            .arg(&["event", "{}"]);
+    }
+    old.cmd("RENAME").arg("old:events").arg("enrolld:events").ignore();
+    let taken: redis::RedisResult<()> = old.query_async(&mut redis).await;
+    taken.expect("Redis takes the entries");
+    for registration in ["reg-1", "reg-2", "reg-3"] {
+        confirm(&daemon, registration, JOINER).await;
+        daemon.send(&events::da_denied(registration, "boss", "no")).await;
+        daemon.wait_kind("access_denied", registration, 1).await;
+    }
+    daemon.wait_intake_empty().await;
+    let asked = daemon.cli(&["schedules", "run", "retention"]);
+    assert_eq!(String::from_utf8_lossy(&asked.stdout), "retention: done\n");
+
+    let newest = "inbox WHERE state <> 'waiting' AND done_ms < (SELECT MAX(done_ms) FROM inbox)";
+    assert!(
+        daemon.count(newest).await <= 1,
+        "no more than two, were they not of one moment"
+    );
+    assert!(daemon.count("mails").await >= 1);
+    let first = "jobs WHERE registration_id = 'reg-1' AND state = 'succeeded'";
+    assert_eq!(daemon.count(first).await, 0);
+    assert_eq!(daemon.count("mails WHERE registration_id = 'reg-1'").await, 0);
+    assert!(daemon.stream_length("events").await < 200, "300, and what came out now");
+    // A registration and its trail are not what is counted.
+    assert_eq!(daemon.count("registrations").await, 3);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use enrolld::store::jobs;
+use enrolld::store::pruning::Finished;
 use enrolld::store::registrations;
 use enrolld::store::transition::{EndedAppointment, EndedGrant, Guard, InboxWrite, NewSync, Transition, Verdict};
 use enrolld_jobs::job::JobKind;
@@ -152,6 +153,11 @@ async fn everything_hot(store: &Store, round: i64) {
             .expect("the database answers");
         assert_eq!(store.waiting_events(0, 100).await.expect("the database answers"), []);
         assert_eq!(store.unannounced(100).await.expect("the database answers"), []);
+        for what in Finished::ALL {
+            // As near the end as a look at the index alone still pays.
+            store.newest(what, 100).await.expect("the database answers");
+            store.prune(what, early, 0).await.expect("the database answers");
+        }
         let of_account = registrations::Filter {
             account_id: Some(AccountId::new("account-0").expect("an id")),
             limit: 10,

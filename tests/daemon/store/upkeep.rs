@@ -8,6 +8,7 @@ use super::*;
 crate::support::for_each_database!(
     notices_go_out_in_order_and_are_deleted,
     one_link_key_is_made,
+    of_what_is_finished_the_newest_are_told_by_number,
     a_database_answers,
 );
 
@@ -68,6 +69,46 @@ async fn notices_go_out_in_order_and_are_deleted(database: Database) {
     store.delete_notices(&rest).await.expect("the database answers");
     applied(&store, version("reg-1", 5)).await;
     assert!(store.notices(1).await.expect("the database answers")[0].seq > rest[7]);
+}
+
+async fn of_what_is_finished_the_newest_are_told_by_number(database: Database) {
+    const FINISHED: i64 = 7;
+    let (_server, store) = open(database).await;
+    for number in 1..=FINISHED {
+        let job = new_job("reg-1", number);
+        let begun = Transition {
+            jobs: vec![job.clone()],
+            ..version("reg-1", number)
+        };
+        applied(&store, begun).await;
+        let end = Transition {
+            job: Some(JobWrite {
+                finished_ms: Some(ms(number)),
+                ..ended(job.id, 1, "succeeded")
+            }),
+            ..Transition::default()
+        };
+        applied(&store, end).await;
+    }
+    let newest = async |number| {
+        store
+            .newest(Finished::Jobs, number)
+            .await
+            .expect("the database answers")
+    };
+    assert_eq!(newest(1).await, Some(at(FINISHED)));
+    assert_eq!(newest(3).await, Some(at(FINISHED - 2)));
+    for all in [7, 8, u64::MAX] {
+        assert_eq!(newest(all).await, None, "none is beyond {all}");
+    }
+    let pruned = store.prune(Finished::Jobs, at(FINISHED - 2), 100).await;
+    assert_eq!(pruned, Ok(4));
+    assert_eq!(count(&store, "jobs").await, 3);
+    assert_eq!(
+        store.newest(Finished::Daemons, 1).await,
+        Ok(None),
+        "nobody counts these"
+    );
 }
 
 async fn one_link_key_is_made(database: Database) {
