@@ -282,6 +282,8 @@ async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, Stor
                 ("enable_hashjoin", "off"),
                 ("enable_mergejoin", "off"),
                 ("jit", "off"),
+                // A daemon that stalls in the middle of a transaction holds up nobody for longer; it does it again.
+                ("idle_in_transaction_session_timeout", "10s"),
                 // The server finds out as soon that a daemon has vanished, and gives up its locks.
                 ("tcp_keepalives_idle", "10"),
                 ("tcp_keepalives_interval", "5"),

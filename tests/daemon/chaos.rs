@@ -6,6 +6,7 @@
 mod faults;
 mod report;
 mod roads;
+mod rolling;
 mod target;
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! Stops, kills and outages: nothing is lost, nothing is mailed twice, nobody is blamed (ARCHITECTURE, "Recovery").
 
 mod outages;
+mod take_over;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,6 +1,11 @@
 //! The events of one subject are applied in the order in which they were added (contract, section 1), and a crowd gets through.
 
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
 use crate::steps::{changes, timeline, wait_changes, wait_rejected};
+use crate::support::child::PATIENCE;
 use crate::support::companies::{applicant, companies, submitted_at};
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
@@ -18,11 +23,75 @@ async fn the_events_of_a_subject_are_applied_in_their_order(database: Database) 
         .directory(&companies(SUBJECTS, 1, false))
         .start()
         .await;
-    let name = |n: usize| format!("reg-{n}");
-    // The first of every subject, then the second of every subject, and so on.
+    daemon.send_all(&in_rounds(SUBJECTS)).await;
+    are_in_order(&daemon, SUBJECTS).await;
+}
+
+/// What happens to the daemon that takes in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Killed,
+    /// It goes on once another has its place.
+    Stalled,
+}
+
+#[tokio::test]
+async fn the_order_stays_when_the_one_of_two_daemons_that_takes_in_is_killed() {
+    another_takes_in(Fault::Killed).await;
+}
+
+#[tokio::test]
+async fn the_order_stays_when_the_one_of_two_daemons_that_takes_in_stalls_and_goes_on() {
+    another_takes_in(Fault::Stalled).await;
+}
+
+async fn another_takes_in(fault: Fault) {
+    const SUBJECTS: usize = 60;
+    let mut daemon = TestDaemon::builder(Database::Postgres)
+        .directory(&companies(SUBJECTS, 1, false))
+        .setting("intake.batch", 3)
+        .setting("heartbeat.every", "200ms")
+        .setting("heartbeat.dead_after", "2s")
+        .start()
+        .await;
+    let mut second = daemon.start_second().await;
+    // The doors of the test are the first's: it is the second that is to take in.
+    let holder = "SELECT d.pid FROM leases l JOIN daemons d ON d.id = l.holder WHERE l.name = 'intake'";
+    let start = Instant::now();
+    while daemon.number(holder).await != Some(second.id().into()) {
+        assert!(start.elapsed() < PATIENCE, "the second never takes in");
+        daemon.restart().await;
+    }
+    let events = in_rounds(SUBJECTS);
+    daemon.send_all(&events).await;
+    let start = Instant::now();
+    while daemon.count("inbox").await < events.len() / 5 {
+        assert!(start.elapsed() < PATIENCE, "nobody takes in");
+    }
+    match fault {
+        Fault::Killed => drop(second.kill()),
+        Fault::Stalled => second.signal(Signal::STOP),
+    }
+    assert!(daemon.intake_backlog().await.0 > 0, "in the middle");
+    let start = Instant::now();
+    while daemon.intake_backlog().await != (0, 0) {
+        assert!(start.elapsed() < PATIENCE, "nobody takes over");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    if fault == Fault::Stalled {
+        // What it had in hand when it was stopped, it tries to commit now.
+        second.signal(Signal::CONT);
+    }
+    are_in_order(&daemon, SUBJECTS).await;
+    assert_eq!(daemon.count("inbox").await, events.len(), "each is taken in once");
+    assert_eq!(daemon.count("inbox WHERE state = 'waiting'").await, 0);
+}
+
+/// The first event of every subject, then the second of every subject, and so on.
+fn in_rounds(subjects: usize) -> Vec<serde_json::Value> {
     let mut events = Vec::new();
     for round in 0..3 {
-        for n in 0..SUBJECTS {
+        for n in 0..subjects {
             events.push(match round {
                 // Refused: there is nothing to withdraw yet.
                 0 if n % 3 == 0 => events::withdrawn(&name(n)),
@@ -35,9 +104,17 @@ async fn the_events_of_a_subject_are_applied_in_their_order(database: Database) 
             });
         }
     }
-    daemon.send_all(&events).await;
-    let rejected = wait_rejected(&daemon, SUBJECTS + SUBJECTS / 3).await;
-    for n in 0..SUBJECTS {
+    events
+}
+
+fn name(n: usize) -> String {
+    format!("reg-{n}")
+}
+
+/// Each event had the effect that it has in its place.
+async fn are_in_order(daemon: &TestDaemon, subjects: usize) {
+    let rejected = wait_rejected(daemon, subjects + subjects.div_ceil(3)).await;
+    for n in 0..subjects {
         let codes: Vec<_> = rejected
             .iter()
             .filter(|refusal| String::from_utf8_lossy(&refusal.event).contains(&format!("\"{}\"", name(n))))
@@ -59,7 +136,7 @@ async fn the_events_of_a_subject_are_applied_in_their_order(database: Database) 
             "registration.withdrawn"
         };
         assert_eq!(events.last(), Some(&end), "{events:?}");
-        let changes = wait_changes(&daemon, &name(n), events.len()).await;
+        let changes = wait_changes(daemon, &name(n), events.len()).await;
         for (change, version) in changes.iter().zip(1..) {
             assert_eq!(change["id"], format!("{}:{version}", name(n)));
         }

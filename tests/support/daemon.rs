@@ -222,6 +222,18 @@ impl TestDaemon {
         end.expect("the daemon ends within its shutdown.grace")
     }
 
+    /// Sends SIGTERM, and does not wait.
+    pub(crate) fn begin_to_terminate(&mut self) {
+        self.process.as_mut().expect("the daemon runs").signal(Signal::TERM);
+    }
+
+    /// How it ended, if it has: then it can be started again.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let end = self.process.as_mut().expect("the daemon was started").exited()?;
+        self.process = None;
+        Some(end)
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.process.take().expect("the daemon runs").kill();

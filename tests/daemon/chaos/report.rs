@@ -25,6 +25,10 @@ impl Found {
         self.lost.is_empty() && self.twice.is_empty()
     }
 
+    pub(super) const fn mails_twice(&self) -> usize {
+        self.mails_twice
+    }
+
     pub(super) fn details(&self) -> String {
         let all = self.lost.iter().map(|lost| format!("lost: {lost}"));
         let all = all.chain(self.twice.iter().map(|twice| format!("twice: {twice}")));
