@@ -27,13 +27,15 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// Timers that are due soon after they were set, so that those of a fixture are due whenever it is read.
+/// Reminders that are due soon after they were set, so that those of a fixture are due whenever it is read; and ends that are years away, so
+/// that none of it is over, however old the fixture is.
 fn builder(database: Database) -> Builder {
     TestDaemon::builder(database)
         .setting("dispatcher.poll", "50ms")
         .setting("da_response.reminders", vec!["1h"])
+        .setting("da_response.timeout", "87600h")
         .setting("applicant.reminder", "1h")
-        .setting("applicant.expiry", "2h")
+        .setting("applicant.expiry", "87600h")
 }
 
 /// Leads three registrations somewhere, and writes down what is in the database.
