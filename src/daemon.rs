@@ -106,9 +106,10 @@ impl Daemon {
             .make_data_dir()
             .with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
         let missing = store
-            .missing_migrations()
+            .schema()
             .await
-            .context("the database cannot be asked for its migrations")?;
+            .context("the database cannot be asked for its migrations")?
+            .missing;
         match missing {
             0 => {}
             1 => bail!("the database lacks 1 migration; run `enrolld migrate` first"),

@@ -23,6 +23,7 @@ pub mod notices;
 pub mod pruning;
 pub mod registrations;
 pub mod schedules;
+pub mod schema;
 pub(crate) mod server;
 mod sql;
 mod statements;
@@ -39,7 +40,6 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use enrolld_migrations::{Migrator, MigratorTrait};
 use percent_encoding::percent_decode_str;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, QueryResult,
@@ -52,9 +52,6 @@ use sea_orm::{
 
 use self::{committer::Committers, error::StoreError};
 use crate::tls;
-
-/// Names the advisory lock under which PostgreSQL is migrated; an arbitrary constant, never to be changed.
-const MIGRATION_LOCK: i64 = 0x656e_726f_6c6c_6401;
 
 /// How long a statement may wait for a connection, and SQLite for its lock.
 const WAIT: Duration = Duration::from_secs(5);
@@ -119,35 +116,6 @@ impl Store {
             Ok(Err(error)) => tracing::debug!(%error, "the connections to the database did not end well"),
             Err(_) => tracing::debug!("the connections to the database do not end; they are left"),
         }
-    }
-
-    /// Carries out the migrations that are missing.
-    ///
-    /// Several at once wait for each other on PostgreSQL; SQLite has one writer.
-    ///
-    /// # Errors
-    /// When one fails; it is rolled back on PostgreSQL.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        if self.backend() != DbBackend::Postgres {
-            return Ok(Migrator::up(&self.writer, None).await?);
-        }
-        // The lock lasts as long as its transaction, whatever becomes of this process.
-        let lock = self.writer.begin().await?;
-        let take = Statement::from_string(
-            DbBackend::Postgres,
-            format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"),
-        );
-        lock.query_one_raw(take).await?;
-        Migrator::up(&self.writer, None).await?;
-        Ok(lock.commit().await?)
-    }
-
-    /// How many migrations are still to be carried out.
-    ///
-    /// # Errors
-    /// When the database cannot be asked.
-    pub async fn missing_migrations(&self) -> Result<usize, StoreError> {
-        Ok(Migrator::get_pending_migrations_read_only(&self.writer).await?.len())
     }
 
     /// Whether the database answers.

@@ -69,6 +69,9 @@ pub struct Registration {
     pub superseded_by: Option<RegistrationId>,
     /// Where it stands.
     pub state: State,
+    /// What a newer release, running beside this one, keeps with it: it is kept.
+    #[serde(flatten)]
+    pub unknown: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The applicant as their profile shows them.

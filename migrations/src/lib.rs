@@ -7,7 +7,21 @@ mod m20261122_000001_first;
 mod m20261127_000002_schedules;
 
 pub use sea_orm_migration::MigratorTrait;
-use sea_orm_migration::prelude::*;
+use sea_orm_migration::{prelude::*, sea_orm::DatabaseConnection};
+
+/// The names of the migrations that were carried out, by whichever release; none where nothing was ever. Changes nothing.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    let table = Migrator::migration_table_name();
+    if !SchemaManager::new(connection).has_table(table.to_string()).await? {
+        return Ok(Vec::new());
+    }
+    let query = Query::select().column(Alias::new("version")).from(table).to_owned();
+    let rows = connection.query_all(&query).await?;
+    rows.iter().map(|row| row.try_get("", "version")).collect()
+}
 
 /// The migrations, in order.
 #[derive(Debug, Clone, Copy)]

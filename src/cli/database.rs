@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     settings::{DatabaseUrl, Settings},
-    store::Store,
+    store::{Store, schema::Schema},
 };
 
 /// Connections of one command.
@@ -54,7 +54,7 @@ pub(super) async fn open(settings: &Settings) -> anyhow::Result<Store> {
         );
     }
     let store = open_or_make(settings).await?;
-    match missing_migrations(&store).await? {
+    match schema(&store).await?.missing {
         0 => Ok(store),
         missing => bail!(
             "the database {} is not of this release: {missing} {} missing; run `enrolld migrate`",
@@ -64,10 +64,10 @@ pub(super) async fn open(settings: &Settings) -> anyhow::Result<Store> {
     }
 }
 
-/// How many migrations the database lacks.
-pub(super) async fn missing_migrations(store: &Store) -> anyhow::Result<usize> {
+/// Whether the database is of this release.
+pub(super) async fn schema(store: &Store) -> anyhow::Result<Schema> {
     store
-        .missing_migrations()
+        .schema()
         .await
         .context("cannot tell whether the database is of this release")
 }

@@ -8,18 +8,20 @@ use super::{database, output};
 use crate::{
     environment::{Environment as _, System},
     settings::Settings,
+    store::schema::Schema,
 };
 
 /// Brings the database to this release's schema, and makes the key of links where none is configured (D7).
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let url = &settings.database.url;
     let store = database::open_or_make(settings).await?;
-    let missing = database::missing_migrations(&store).await?;
+    let Schema { missing, foreign } = database::schema(&store).await?;
     store
         .migrate()
         .await
         .with_context(|| format!("the database {url} could not be migrated"))?;
     output::text(&match missing {
+        0 if foreign > 0 => format!("database {url}: nothing to do; a newer release has been there"),
         0 => format!("database {url}: nothing to do"),
         1 => format!("database {url}: 1 migration carried out"),
         _ => format!("database {url}: {missing} migrations carried out"),

@@ -7,7 +7,7 @@ use crate::{
     directory,
     environment::Environment,
     settings::{DatabaseUrl, Settings},
-    store::{Store, milliseconds, span_ms},
+    store::{Store, milliseconds, schema::Schema, span_ms},
 };
 
 /// Connections of the check.
@@ -44,8 +44,8 @@ pub(super) async fn check(settings: &Settings, environment: &dyn Environment) ->
         }
     };
     let mut findings = server(url, &store).await;
-    let missing = match store.missing_migrations().await {
-        Ok(missing) => missing,
+    let Schema { missing, foreign } = match store.schema().await {
+        Ok(schema) => schema,
         Err(error) => {
             findings.push(unanswered("migrations", &error));
             return findings;
@@ -61,7 +61,14 @@ pub(super) async fn check(settings: &Settings, environment: &dyn Environment) ->
         // The tables that follow may not be there.
         return findings;
     }
-    findings.push(Finding::ok("migrations", "all carried out"));
+    findings.push(Finding::ok(
+        "migrations",
+        if foreign == 0 {
+            "all carried out"
+        } else {
+            "all carried out, and those of a newer release"
+        },
+    ));
     findings.extend(clock(&store, environment).await);
     findings.push(daemons(settings, &store, environment).await);
     findings.push(filled(&store).await);

@@ -85,7 +85,7 @@ async fn migrations(state: &Parts) -> Check {
         return Ok(());
     }
     within(async {
-        match state.executor.store().missing_migrations().await {
+        match state.executor.store().schema().await.map(|schema| schema.missing) {
             Ok(0) => {
                 state.migrated.store(true, Ordering::Relaxed);
                 Ok(())

@@ -15,7 +15,10 @@ use crate::support::daemon::{Builder, TestDaemon};
 use crate::support::database::Database;
 use crate::support::events;
 
-crate::support::for_each_database!(what_an_earlier_release_left_goes_on);
+crate::support::for_each_database!(
+    what_an_earlier_release_left_goes_on,
+    a_daemon_goes_on_beside_a_newer_release,
+);
 
 /// What is written and loaded; what is left out is the daemon's own, or has no rows on these roads.
 const TABLES: [&str; 6] = ["registrations", "timeline", "jobs", "mails", "links", "secrets"];
@@ -158,4 +161,63 @@ async fn what_an_earlier_release_left_goes_on(database: Database) {
         daemon.send(&events::da_granted("reg-da", "boss", "partner_user")).await;
         daemon.wait_state("reg-da", "active").await;
     }
+}
+
+/// What the next release may have added: its migrations, columns with defaults, kinds of jobs, states.
+const NEWER: [&str; 5] = [
+    "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20990101_000001_newer', 1)",
+    "ALTER TABLE registrations ADD COLUMN newer TEXT NOT NULL DEFAULT 'x'",
+    "ALTER TABLE jobs ADD COLUMN newer BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE inbox ADD COLUMN newer TEXT",
+    "INSERT INTO jobs (id, kind, step, step_bound, state, run_no, attempts, failures, crashes, run_at_ms, created_ms) \
+     VALUES ('6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90', 'newer', 0, false, 'scheduled', 0, 0, 0, 0, 1, 1)",
+];
+
+async fn a_daemon_goes_on_beside_a_newer_release(database: Database) {
+    let mut daemon = builder(database).start().await;
+    daemon.send(&NOOR.submitted("reg-known")).await;
+    daemon.wait_state("reg-known", "awaiting_organization").await;
+    daemon.send(&JOINER.submitted("reg-unknown")).await;
+    daemon.wait_state("reg-unknown", "awaiting_confirmation").await;
+    for sql in NEWER {
+        daemon.rows(sql).await;
+    }
+    // One that the newer release has written: with a field, and one with a state that this release does not know.
+    let field = r#"UPDATE registrations SET data = '{"newer":{"a":[1]},' || substr(data, 2) WHERE id = 'reg-known'"#;
+    daemon.rows(field).await;
+    let state = r#"UPDATE registrations SET data = replace(data, '"awaiting_confirmation"', '"newer"') WHERE id = 'reg-unknown'"#;
+    daemon.rows(state).await;
+
+    // It goes on, and it starts.
+    for round in 0..2 {
+        let id = format!("reg-{round}");
+        daemon.send(&NEWBIE.submitted(&id)).await;
+        daemon.wait_state(&id, "awaiting_organization").await;
+        daemon.send(&events::withdrawn(&id)).await;
+        daemon.wait_state(&id, "withdrawn").await;
+        daemon.restart().await;
+    }
+    // What it does not know it leaves alone, and refuses nobody for it.
+    daemon.send(&events::withdrawn("reg-unknown")).await;
+    daemon.send(&events::organization_selected("reg-known", None)).await;
+    daemon.wait_state("reg-known", "in_review").await;
+    wait_count(&daemon, "inbox WHERE state = 'waiting'", 1).await;
+    assert_eq!(daemon.count("refused").await, 0);
+    assert_eq!(daemon.count("jobs WHERE state = 'dead'").await, 0);
+    // What it does not understand it keeps.
+    let kept = r#"registrations WHERE id = 'reg-known' AND data LIKE '%"newer":{"a":[1]}%'"#;
+    assert_eq!(
+        daemon.count(kept).await,
+        1,
+        "{:?}",
+        daemon.rows("SELECT data FROM registrations").await
+    );
+    // The newer one goes on with it.
+    daemon
+        .rows(&state.replace(
+            r#"'"awaiting_confirmation"', '"newer"'"#,
+            r#"'"newer"', '"awaiting_confirmation"'"#,
+        ))
+        .await;
+    daemon.wait_state("reg-unknown", "withdrawn").await;
 }

@@ -61,6 +61,7 @@ fn new_registration(
         dead_jobs: Vec::new(),
         superseded_by: None,
         state: State::Verifying,
+        unknown: serde_json::Map::new(),
     }
 }
 

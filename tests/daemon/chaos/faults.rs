@@ -40,6 +40,7 @@ pub(super) struct Faults {
     next: Instant,
     mail_until: Option<Instant>,
     target_until: Option<Instant>,
+    stalled_until: Option<Instant>,
     count: usize,
 }
 
@@ -52,6 +53,7 @@ impl Faults {
             target,
             mail_until: None,
             target_until: None,
+            stalled_until: None,
             count: 0,
         }
     }
@@ -75,18 +77,22 @@ impl Faults {
             self.target_until = None;
             self.target.fail(false);
         }
+        if self.stalled_until.is_some_and(|until| until <= now) {
+            self.go_on();
+        }
         if now < self.next {
             return;
         }
         self.count += 1;
         let pause = self.dice.milliseconds(50, 1_500);
-        match self.dice.throw(9) {
+        match self.dice.throw(10) {
             0 => {
                 daemon.kill();
                 tokio::time::sleep(pause).await;
                 daemon.start().await;
             }
             1 => {
+                self.go_on();
                 self.second.take().expect("it runs").kill();
                 tokio::time::sleep(pause).await;
                 self.second = Some(daemon.start_second().await);
@@ -95,6 +101,7 @@ impl Faults {
                 daemon.restart().await;
             }
             3 => {
+                self.go_on();
                 let mut second = self.second.take().expect("it runs");
                 second.signal(Signal::TERM);
                 second.wait_within(Duration::from_secs(30)).expect("it drains in time");
@@ -128,6 +135,11 @@ impl Faults {
                     self.mail_until = Some(now + pause * 2);
                 }
             }
+            8 => {
+                // Others take its place after 5 s, and it comes back with what it had in hand.
+                self.second.as_mut().expect("it runs").signal(Signal::STOP);
+                self.stalled_until = Some(now + pause * 6);
+            }
             _ => {
                 self.target.fail(true);
                 self.target_until = Some(now + pause * 2);
@@ -136,8 +148,15 @@ impl Faults {
         self.next = Instant::now() + self.dice.milliseconds(200, 2_500);
     }
 
+    fn go_on(&mut self) {
+        if self.stalled_until.take().is_some() {
+            self.second.as_mut().expect("it runs").signal(Signal::CONT);
+        }
+    }
+
     /// Everything is well again.
     pub(super) fn mend(&mut self, daemon: &mut TestDaemon) {
+        self.go_on();
         self.target.fail(false);
         if self.mail_until.take().is_some() {
             daemon.smtp.as_mut().expect("the builder was told so").restart();

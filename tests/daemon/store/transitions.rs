@@ -17,14 +17,14 @@ crate::support::for_each_database!(
 async fn migrations_go_up_down_and_up(database: Database) {
     let server = database.start();
     let store = open_again(&server).await;
-    assert!(store.missing_migrations().await.expect("the database answers") > 0);
+    assert!(store.schema().await.expect("the database answers").missing > 0);
     store.migrate().await.expect("up");
-    assert_eq!(store.missing_migrations().await.expect("the database answers"), 0);
+    assert_eq!(store.schema().await.expect("the database answers").missing, 0);
     store.migrate().await.expect("up again changes nothing");
     applied(&store, version("reg-1", 1)).await;
 
     Migrator::down(store.writer(), None).await.expect("down");
-    assert!(store.missing_migrations().await.expect("the database answers") > 0);
+    assert!(store.schema().await.expect("the database answers").missing > 0);
     let left = match database {
         Database::Sqlite => {
             "sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'seaql_migrations'"
