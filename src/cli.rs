@@ -13,8 +13,10 @@ mod listing;
 mod mails;
 mod migrate;
 mod moments;
+mod order;
 mod output;
 mod packaged;
+mod queues;
 mod registrations;
 mod review;
 mod schedules;
@@ -159,6 +161,9 @@ Examples:
     /// See what is done by the clock, and have it done now
     #[command(subcommand)]
     Schedules(schedules::Command),
+    /// See how much waits in each queue, and pause them
+    #[command(subcommand)]
+    Queues(queues::Command),
     /// See records of mails, and what each kind looks like
     #[command(subcommand)]
     Mails(mails::Command),
@@ -243,6 +248,7 @@ async fn carry_out(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Review(command) => review::run(command, &settings).await,
         Command::Jobs(command) => jobs::run(command, &settings).await,
         Command::Schedules(command) => schedules::run(command, &settings).await,
+        Command::Queues(command) => queues::run(command, &settings).await,
         Command::Mails(command) => mails::run(command, &settings).await,
     }
 }

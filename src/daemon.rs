@@ -31,6 +31,7 @@ use crate::{
     intake::Intake,
     mail::{Mailer, Portal},
     notices::Notices,
+    pauses::Pauses,
     private_redis::PrivateRedis,
     provisioning::{HttpTargets, Limits},
     queue::{JobRef, Redis},
@@ -83,6 +84,7 @@ pub struct Daemon {
     redis: Redis,
     private_redis: Option<PrivateRedis>,
     executor: Executor,
+    pauses: Pauses,
     /// Taken by [`Daemon::run`], as are the listeners.
     dispatched: Option<mpsc::Receiver<(JobKind, JobRef)>>,
     committed: Arc<Notify>,
@@ -155,6 +157,12 @@ impl Daemon {
         });
         let (redis, private_redis) = open_redis(&settings).await?;
         remark(&settings, &store, &redis, &*environment).await;
+        let pauses = Pauses::default();
+        // Before any work begins: what was paused stays so over a restart.
+        pauses
+            .look(&store)
+            .await
+            .context("the database cannot be asked for paused queues")?;
         publish_address(&settings.data_dir, http_address)?;
         store.heartbeat(&identity, environment.now()).await?;
         Ok(Self {
@@ -166,6 +174,7 @@ impl Daemon {
             redis,
             private_redis,
             executor,
+            pauses,
             dispatched: Some(dispatched),
             committed,
             http: Some(http),
@@ -249,6 +258,7 @@ impl Daemon {
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&dispatcher).add_due(stop.clone()));
         tasks.spawn(dispatcher.audit(stop.clone()));
+        tasks.spawn(self.pauses.clone().follow(self.store.clone(), stop.clone()));
         tasks.spawn(self.recovery().take_over(self.executor.clone(), stop.clone()));
         tasks.spawn(intake.run(stop.clone()));
         let recheck = Recheck {
@@ -276,6 +286,7 @@ impl Daemon {
             self.redis.clone(),
             self.identity.id.clone(),
             self.executor.clone(),
+            self.pauses.clone(),
             stop.clone(),
         ));
         tasks
@@ -328,6 +339,7 @@ impl Daemon {
             redis: self.redis.clone(),
             prefix: self.settings.redis.prefix.clone(),
             environment: Arc::clone(&self.environment),
+            pauses: self.pauses.clone(),
             poll: self.settings.dispatcher.poll,
         })
     }
@@ -341,6 +353,7 @@ impl Daemon {
             redis: self.redis.clone(),
             prefix: self.settings.redis.prefix.clone(),
             environment: Arc::clone(&self.environment),
+            pauses: self.pauses.clone(),
             daemon: self.identity.clone(),
             every: self.settings.heartbeat.every,
             dead_after: self.settings.heartbeat.dead_after,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     environment::Environment,
+    pauses::Pauses,
     queue::{self, JobRef, Redis, Unread, stream_name},
     store::{
         Store,
@@ -87,6 +88,8 @@ pub struct Dispatcher {
     pub prefix: String,
     /// Time.
     pub environment: Arc<dyn Environment>,
+    /// Queues that are paused.
+    pub pauses: Pauses,
     /// How often it looks for timers and retries that fall due.
     pub poll: Duration,
 }
@@ -119,10 +122,27 @@ impl Dispatcher {
         }
     }
 
+    /// All kinds together, the most overdue first. While some are paused, what is due of them would be in the way: then it goes
+    /// kind by kind.
     async fn add_all_due(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+        let paused = self.pauses.kinds();
+        if paused.is_empty() {
+            return self.add_due_of(None, stop).await;
+        }
+        for kind in JobKind::ALL.iter().filter(|kind| !paused.contains(kind)) {
+            self.add_due_of(Some(*kind), stop).await?;
+        }
+        Ok(())
+    }
+
+    async fn add_due_of(&self, kind: Option<JobKind>, stop: &CancellationToken) -> Result<(), StoreError> {
         // While Redis is away they stay what they are: the audit need not find them.
         while self.redis.health().reachable && !stop.is_cancelled() {
-            let due = self.store.take_due(self.environment.now(), CHUNK as u64).await?;
+            let now = self.environment.now();
+            let due = match kind {
+                None => self.store.take_due(now, CHUNK as u64).await?,
+                Some(kind) => self.store.take_due_of(kind, now, CHUNK as u64).await?,
+            };
             self.push(&due, stop).await;
             if due.len() < CHUNK {
                 break;
@@ -146,9 +166,14 @@ impl Dispatcher {
     /// A stream is in the order of queueing: what was queued before the oldest entry that nobody has read cannot wait in it any
     /// more. It may have been read, and be at work or be recovery's; then it comes twice, and runs once.
     ///
+    /// A paused stream is left alone: nobody reads it, and what is lost of it is found once it goes on.
+    ///
     /// No more is added than jobs are queued beyond the entries that wait. So whatever a clock says, and however long the jobs
     /// have been waiting, a stream does not grow by this past the jobs that there are.
     async fn audit_kind(&self, kind: JobKind, stop: &CancellationToken) -> Result<(), StoreError> {
+        if self.pauses.is_paused(kind) {
+            return Ok(());
+        }
         let now = self.environment.now();
         let Ok(unread) = queue::unread(&self.redis, &stream_name(&self.prefix, kind.as_str())).await else {
             return Ok(());

@@ -15,6 +15,7 @@ pub mod links;
 pub mod logging;
 pub mod mail;
 pub mod notices;
+pub mod pauses;
 pub mod private_redis;
 #[doc(hidden)]
 pub mod probes;

@@ -3,7 +3,7 @@
 //! A daemon that has been silent for `heartbeat.dead_after` is gone. Entries that it had read are claimed and run here, one at a
 //! time: if one of them was what ended it, nothing else goes down with it, and after a few such ends the job is given up.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use enrolld_jobs::job::JobKind;
 use tokio::time::Instant;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     environment::Environment,
     executor::Executor,
+    pauses::Pauses,
     queue::{self, Redis, stream_name},
     store::{Store, daemons::Daemon, error::StoreError},
     ticks::Ticks,
@@ -42,6 +43,8 @@ pub struct Recovery {
     pub prefix: String,
     /// Time.
     pub environment: Arc<dyn Environment>,
+    /// Queues that are paused: what was begun there waits, too.
+    pub pauses: Pauses,
     /// Who this is.
     pub daemon: Daemon,
     /// `heartbeat.every`.
@@ -58,6 +61,28 @@ pub fn stuck_after(longest_timeout: Duration) -> Duration {
     longest_timeout * 4 + Duration::from_mins(1)
 }
 
+/// Since when nothing kept this daemon's own entries waiting: one that is pending for long is stuck only then.
+#[derive(Debug)]
+struct Steady {
+    since: HashMap<JobKind, Instant>,
+    long: Duration,
+}
+
+impl Steady {
+    fn new(long: Duration) -> Self {
+        let since = JobKind::ALL.iter().map(|kind| (*kind, Instant::now())).collect();
+        Self { since, long }
+    }
+
+    fn disturbed(&mut self, kind: JobKind) {
+        self.since.insert(kind, Instant::now());
+    }
+
+    fn is(&self, kind: JobKind) -> bool {
+        self.since.get(&kind).is_some_and(|since| since.elapsed() >= self.long)
+    }
+}
+
 impl Recovery {
     /// Gives signs of life until the stop.
     pub async fn beat(self: Arc<Self>, stop: CancellationToken) {
@@ -72,12 +97,17 @@ impl Recovery {
     /// Takes over what daemons that are gone had begun, until the stop.
     pub async fn take_over(self: Arc<Self>, executor: Executor, stop: CancellationToken) {
         let mut ticks = Ticks::new(self.every, &stop);
-        let mut steady_since = Instant::now();
+        let mut steady = Steady::new(self.stuck_after);
         while ticks.next().await {
-            // While the database is away handlers wait for it, and hold their entries for as long as that takes.
-            let steady = steady_since.elapsed() >= self.stuck_after;
-            if let Err(error) = self.take_over_all(&executor, steady, &stop).await {
-                steady_since = Instant::now();
+            // While a queue is paused its reader holds entries, too.
+            for kind in self.pauses.kinds() {
+                steady.disturbed(kind);
+            }
+            if let Err(error) = self.take_over_all(&executor, &steady, &stop).await {
+                // While the database is away handlers wait for it, and hold their entries for as long as that takes.
+                for kind in JobKind::ALL {
+                    steady.disturbed(*kind);
+                }
                 tracing::warn!(%error, "recovery waits for the database");
             }
         }
@@ -86,20 +116,18 @@ impl Recovery {
     async fn take_over_all(
         &self,
         executor: &Executor,
-        steady: bool,
+        steady: &Steady,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
         // Whoever could not reach Redis may have been unable to give signs of life either, and be alive.
         if self.redis.health().reachable_for(self.dead_after) {
-            for kind in JobKind::ALL {
-                self.take_over_kind(executor, *kind, steady, stop).await?;
+            for kind in JobKind::ALL.iter().filter(|kind| !self.pauses.is_paused(**kind)) {
+                self.take_over_kind(executor, *kind, steady.is(*kind), stop).await?;
             }
         }
         let now = self.environment.now();
-        let lost = self
-            .store
-            .take_abandoned(now, self.dead_after * LOST_AFTER_FACTOR, 500)
-            .await?;
+        let taking = self.store.take_abandoned(now, self.dead_after * LOST_AFTER_FACTOR, 500);
+        let lost = Box::pin(taking).await?;
         if lost > 0 {
             tracing::warn!(
                 number = lost,
@@ -164,6 +192,7 @@ impl Recovery {
         idle: Duration,
         stop: &CancellationToken,
     ) -> bool {
+        let daemon = consumer.strip_suffix(CLAIMER).unwrap_or(consumer);
         loop {
             let Ok(claimed) = queue::claim_idle(&self.redis, stream, consumer, own_name, idle, CHUNK).await else {
                 return false;
@@ -178,10 +207,11 @@ impl Recovery {
                 "taking over entries that nobody is working on"
             );
             for entry in claimed {
-                if stop.is_cancelled() {
+                // What is claimed and not run stands under our own name until the next tick.
+                if stop.is_cancelled() || self.pauses.is_paused(kind) {
                     return false;
                 }
-                executor.rescue_job(kind, entry.job).await;
+                Box::pin(executor.rescue_job(kind, entry.job, daemon)).await;
                 if let Err(error) = queue::acknowledge(&self.redis, stream, &[entry.entry_id]).await {
                     // Claimed again at once it would run in circles. At the next tick it is found under our own name, and dropped,
                     // as its job has another state by now.

@@ -8,6 +8,7 @@
 //! PostgreSQL and SQLite run the same statements; `sql` has the few words in which they differ.
 
 pub mod appointments;
+pub mod attempts;
 mod batch;
 pub mod committer;
 pub mod daemons;
@@ -15,12 +16,14 @@ pub mod entities;
 pub mod erasure;
 pub mod error;
 pub mod inbox;
+pub mod interventions;
 pub mod jobs;
 pub mod leases;
 pub mod links;
 pub mod mails;
 pub mod notices;
 pub mod pruning;
+pub mod queues;
 pub mod registrations;
 pub mod schedules;
 pub mod schema;

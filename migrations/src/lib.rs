@@ -5,6 +5,7 @@
 
 mod m20261122_000001_first;
 mod m20261127_000002_schedules;
+mod m20261127_000003_operations;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{prelude::*, sea_orm::DatabaseConnection};
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_first::Migration),
             Box::new(m20261127_000002_schedules::Migration),
+            Box::new(m20261127_000003_operations::Migration),
         ]
     }
 }

@@ -1,7 +1,10 @@
 //! `enrolld jobs`.
 
-use anyhow::{Context as _, anyhow, bail};
-use clap::{Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
+mod next;
+mod show;
+
+use anyhow::bail;
+use clap::{Subcommand, builder::PossibleValuesParser};
 use enrolld_jobs::job::JobKind;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -9,14 +12,16 @@ use uuid::Uuid;
 use super::{
     database,
     listing::{Listing, Shown},
-    moments::{exact_ms, relative_ms, rfc3339},
-    output::{self, Format, Screen},
-    table::{self, Column, table},
+    moments::{relative_ms, rfc3339},
+    order::Reason,
+    output::{self, Screen},
+    queues::kinds,
+    table::{Column, table},
 };
 use crate::{
     environment::{Environment as _, System},
     settings::Settings,
-    store::{Store, entities::job, jobs::Filter},
+    store::{Store, entities::job, interventions::Order, jobs::Filter},
 };
 
 /// The states of jobs, in the order of their lives.
@@ -64,12 +69,14 @@ Example:
         /// The jobs' ids
         #[arg(required = true, value_name = "ID")]
         ids: Vec<Uuid>,
-        /// Why, for whoever looks at them later
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        reason: String,
+        /// Why.
+        #[command(flatten)]
+        reason: Reason,
     },
-    /// Show a job: its runs, and its last error
-    #[command(after_help = "Example:
+    /// Show the whole story of a job: its runs and errors, who intervened, and what it does next
+    #[command(after_help = "Runs that simply succeeded are not among those listed.
+
+Example:
   enrolld jobs show 6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90")]
     Show {
         /// The job's id
@@ -78,12 +85,6 @@ Example:
         #[command(flatten)]
         shown: Shown,
     },
-}
-
-/// The kinds as names that clap lists and completes.
-fn kinds() -> impl clap::builder::TypedValueParser<Value = JobKind> {
-    let names = JobKind::ALL.iter().map(|kind| kind.as_str());
-    PossibleValuesParser::new(names).try_map(|name| JobKind::from_name(&name).ok_or("no kind of this name"))
 }
 
 /// Carries the verb out.
@@ -105,28 +106,15 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
             let jobs = store.jobs(&filter).await?;
             listing.write("jobs", &jobs, as_json, |jobs| list(Screen::stdout(), jobs))
         }
-        Command::Requeue { ids, reason } => requeue(&store, &ids, &reason).await,
-        Command::Show { id, shown } => {
-            let unknown = || anyhow!("no job has the id {id:?}; `enrolld jobs list` shows those there are");
-            let uuid = Uuid::parse_str(&id).map_err(|_| unknown())?;
-            let job = store.job(uuid).await?.with_context(unknown)?;
-            match shown.output {
-                Format::Json => output::json(&as_json(&job)),
-                Format::Table => output::text(&card(Screen::stdout(), job)),
-            }
-        }
+        Command::Requeue { ids, reason } => requeue(&store, &ids, &reason.order()).await,
+        Command::Show { id, shown } => show::show(&store, &id, shown.output, settings).await,
     }
 }
 
-async fn requeue(store: &Store, ids: &[Uuid], reason: &str) -> anyhow::Result<()> {
-    let now = System.now();
-    let mut note = format!("by {} at {}", somebody(), rfc3339(now.timestamp_millis()));
-    if !reason.trim().is_empty() {
-        note = format!("{note}: {}", output::printable(reason.trim()));
-    }
+async fn requeue(store: &Store, ids: &[Uuid], order: &Order) -> anyhow::Result<()> {
     let mut missing = Vec::new();
     for id in ids {
-        if store.requeue(*id, &note, now).await? {
+        if store.requeue(*id, order).await? {
             output::text(&id.to_string())?;
         } else {
             missing.push(id.to_string());
@@ -139,22 +127,6 @@ async fn requeue(store: &Store, ids: &[Uuid], reason: &str) -> anyhow::Result<()
         "not queued again, since there is no dead job of this id: {}; `enrolld jobs list --state dead` shows those there are",
         missing.join(", ")
     )
-}
-
-fn times(number: i64) -> String {
-    match number {
-        1 => "once".to_owned(),
-        number => format!("{number} times"),
-    }
-}
-
-/// Who gives the command, as far as the system tells: behind `sudo` it is who was there before.
-pub(super) fn somebody() -> String {
-    let told = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .filter_map(|name| std::env::var(name).ok());
-    let name = told.into_iter().find(|name| !name.trim().is_empty());
-    name.map_or_else(|| "somebody".to_owned(), |name| output::printable(&name))
 }
 
 fn list(screen: Screen, jobs: &[job::Model]) -> String {
@@ -192,40 +164,6 @@ fn list(screen: Screen, jobs: &[job::Model]) -> String {
 /// What the job is for, where it is for a registration or an account.
 fn about(job: &job::Model) -> Option<String> {
     job.registration_id.clone().or_else(|| job.account_id.clone())
-}
-
-fn card(screen: Screen, job: job::Model) -> String {
-    let now = System.now();
-    let mut lines = vec![
-        ("Job", job.id),
-        ("Kind", job.kind),
-        ("State", job.state),
-        ("Created", exact_ms(now, job.created_ms)),
-        ("Due", exact_ms(now, job.run_at_ms)),
-    ];
-    let mut line = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
-    line("Registration", job.registration_id);
-    line("Account", job.account_id);
-    line("Queued", job.queued_ms.map(|ms| exact_ms(now, ms)));
-    line("Started", job.started_ms.map(|ms| exact_ms(now, ms)));
-    line("Finished", job.finished_ms.map(|ms| exact_ms(now, ms)));
-    line("Daemon", job.daemon_id);
-    line("Run", Some(job.run_no.to_string()));
-    line("Attempts", Some(job.attempts.to_string()));
-    line(
-        "Failures",
-        (job.failures > 0).then(|| format!("{} in a row", job.failures)),
-    );
-    line("Crashes", (job.crashes > 0).then(|| job.crashes.to_string()));
-    line(
-        "Requeued",
-        job.requeue_note
-            .map(|note| format!("{}, last {note}", times(job.requeues))),
-    );
-    line("Error", job.error_class);
-    line("", job.error);
-    line("Note", job.note);
-    table::card(screen, lines)
 }
 
 fn as_json(job: &job::Model) -> Value {

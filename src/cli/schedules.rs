@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::{
     database,
-    jobs::somebody,
     listing::Shown,
     moments::{relative, relative_ms, rfc3339},
+    order::somebody,
     output::{self, Format, Screen},
     table::{Column, table},
 };

@@ -158,7 +158,9 @@ fn colour(state: &str) -> Option<Color> {
     match state {
         "active" | "succeeded" | "sent" | "ok" => Some(Color::Green),
         "dead" | "failed" | "problem" => Some(Color::Red),
-        "warning" | "retrying" | "needs_correction" | "in_review" | "awaiting_information" => Some(Color::Yellow),
+        "warning" | "paused" | "retrying" | "needs_correction" | "in_review" | "awaiting_information" => {
+            Some(Color::Yellow)
+        }
         "withdrawn" | "expired" | "cancelled" | "discarded" | "skipped" => Some(Color::DarkGrey),
         _ => None,
     }

@@ -2,11 +2,11 @@
 
 use apalis::{layers::WorkerBuilderExt as _, prelude::*};
 use enrolld_jobs::job::JobKind;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     executor::Executor,
+    pauses::Pauses,
     queue::{JobRef, Redis, StreamBackend, StreamOptions, stream_name},
     settings::Settings,
 };
@@ -20,25 +20,19 @@ pub(super) async fn work(
     redis: Redis,
     daemon_id: String,
     executor: Executor,
+    pauses: Pauses,
     stop: CancellationToken,
 ) {
-    // Queues are paused by a later release's command; the readers know how already.
-    let (_resume, paused) = watch::channel(false);
     let mut monitor = Monitor::new();
     for kind in JobKind::ALL.iter().copied() {
         let concurrency = settings.workers.of(kind).concurrency;
-        let (redis, executor, paused, stop) = (redis.clone(), executor.clone(), paused.clone(), stop.clone());
+        let (redis, executor, pause, stop) = (redis.clone(), executor.clone(), pauses.of(kind), stop.clone());
         let options = StreamOptions::new(stream_name(&settings.redis.prefix, kind.as_str()), daemon_id.as_str())
             .prefetch(concurrency * PREFETCH_FACTOR);
         monitor = monitor.register(move |_restarts| {
             let executor = executor.clone();
             WorkerBuilder::new(kind.as_str())
-                .backend(StreamBackend::new(
-                    redis.clone(),
-                    options.clone(),
-                    paused.clone(),
-                    &stop,
-                ))
+                .backend(StreamBackend::new(redis.clone(), options.clone(), pause.clone(), &stop))
                 .concurrency(concurrency)
                 .parallelize(tokio::spawn)
                 .build(move |job: JobRef| {

@@ -72,6 +72,7 @@ pub(super) async fn check(settings: &Settings, environment: &dyn Environment) ->
     findings.extend(clock(&store, environment).await);
     findings.push(daemons(settings, &store, environment).await);
     findings.push(filled(&store).await);
+    findings.extend(paused(&store).await);
     findings
 }
 
@@ -187,6 +188,22 @@ async fn daemons(settings: &Settings, store: &Store, environment: &dyn Environme
         );
     }
     Finding::ok("daemons", seen)
+}
+
+/// Queues that somebody has paused, and may have forgotten.
+async fn paused(store: &Store) -> Vec<Finding> {
+    let paused = match store.paused_queues().await {
+        Ok(paused) if paused.is_empty() => return Vec::new(),
+        Ok(paused) => paused,
+        Err(error) => return vec![unanswered("queues", &error)],
+    };
+    let kinds: Vec<_> = paused.iter().map(|queue| queue.kind.as_str()).collect();
+    let kinds = kinds.join(" ");
+    vec![Finding::warning(
+        "queues",
+        format!("paused: {kinds}"),
+        format!("once they may go on: `enrolld queues resume {kinds}`"),
+    )]
 }
 
 async fn filled(store: &Store) -> Finding {

@@ -16,6 +16,7 @@ use super::{
     write::Origin,
 };
 use crate::store::{
+    attempts::NewAttempt,
     entities::job,
     milliseconds,
     transition::{Guard, JobWrite, MailWrite, Transition, Verdict},
@@ -70,6 +71,7 @@ impl Executor {
         mut besides: Transition,
         brought: Option<Event>,
     ) -> Finished {
+        besides.attempt = NewAttempt::of(&write, milliseconds(self.now()));
         // A mail whose job is dead has failed, however that came.
         besides.mail = besides.mail.or_else(|| failed_with(kind, &write));
         let of_job = match write.state {

@@ -63,11 +63,13 @@ impl Executor {
         self.run(kind, reference, false).await;
     }
 
-    /// Runs the job of an entry that a daemon which is gone had read. That may have been this job's doing, so it is noted first; a
+    /// Runs the job of an entry that `daemon`, which is gone, had read. That may have been this job's doing, so it is noted first; a
     /// job that ends daemon after daemon is given up. It is another run: should the daemon only have been silent, what it still
     /// writes of the earlier run is stale.
-    pub async fn rescue_job(&self, kind: JobKind, reference: JobRef) {
-        let noted = self.patiently(|| self.0.store.note_crash(reference)).await;
+    pub async fn rescue_job(&self, kind: JobKind, reference: JobRef, daemon: &str) {
+        let noted = self
+            .patiently(|| Box::pin(self.0.store.note_crash(reference, daemon, self.now())))
+            .await;
         let Some((crashes, reference)) = noted else {
             return;
         };
@@ -99,7 +101,10 @@ impl Executor {
             tracing::debug!(job = %reference.id, run = reference.run_no, "an entry of an earlier run is dropped");
             return;
         }
-        if kind.has_outside_effect() && !self.start(&mut row).await {
+        if !kind.has_outside_effect() {
+            // Nobody needs to know before the end.
+            row.started_ms = Some(milliseconds(self.now()));
+        } else if !self.start(&mut row).await {
             return;
         }
         if row.requeues > 0 {

@@ -220,6 +220,8 @@ impl Batch<'_> {
         // A step's end comes after the ends of runs: a job of it that is to run again, as another of the batch says, is cancelled.
         self.execute(&statements.write_jobs, &self.good(|item| item.job.as_ref()))
             .await?;
+        self.execute(&statements.insert_attempts, &self.good(|item| item.attempt.as_ref()))
+            .await?;
         self.execute(&statements.cancel_jobs, &next).await?;
         self.execute(&statements.insert_jobs, &self.all_of(|item| &item.jobs))
             .await?;

@@ -287,3 +287,45 @@ entity!(
         created_ms: i64,
     }
 );
+
+entity!(
+    /// Queues that are paused.
+    queue, "queues", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        kind: String,
+        paused_ms: i64,
+        paused_by: String,
+        reason: String,
+    }
+);
+
+entity!(
+    /// Runs of jobs that did not simply succeed.
+    attempt, "attempts", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        job_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        slot: i64,
+        run_no: i64,
+        started_ms: Option<i64>,
+        ended_ms: i64,
+        daemon_id: Option<String>,
+        result: String,
+        error_class: String,
+        error: Option<String>,
+    }
+);
+
+entity!(
+    /// What people have had done with jobs.
+    intervention, "interventions", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        job_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        at_ms: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        action: String,
+        done_by: String,
+        reason: String,
+    }
+);

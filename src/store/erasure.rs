@@ -34,6 +34,9 @@ pub struct Erased {
 /// targets have it; what was taken back does not. Jobs of access and terms go on, and tell no registration any more.
 const TIMELINE: &str = "UPDATE timeline SET registration_id = $2, detail = '{}', \
      actor = CASE WHEN actor = 'enrolld' THEN actor ELSE $2 END WHERE registration_id = $1";
+const ATTEMPTS: &str = "DELETE FROM attempts WHERE job_id IN (SELECT id FROM jobs WHERE registration_id = $1)";
+const INTERVENTIONS: &str =
+    "DELETE FROM interventions WHERE job_id IN (SELECT id FROM jobs WHERE registration_id = $1)";
 const JOBS: &str =
     "UPDATE jobs SET registration_id = NULL, error = NULL, note = NULL, requeue_note = NULL WHERE registration_id = $1";
 const MAIL_JOBS: &str = "UPDATE jobs SET state = 'cancelled', finished_ms = $2 WHERE registration_id = $1 \
@@ -133,6 +136,8 @@ impl Store {
         }
         erased.timeline = run(TIMELINE, pseudonym()).await?;
         run(MAIL_JOBS, Some(milliseconds(now).into())).await?;
+        run(ATTEMPTS, None).await?;
+        run(INTERVENTIONS, None).await?;
         erased.jobs = run(JOBS, None).await?;
         erased.mails = run(MAILS, None).await?;
         run(LINKS, None).await?;

@@ -11,9 +11,12 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 use uuid::Uuid;
 
 use super::{
-    Store, bounded,
+    Store,
+    attempts::NewAttempt,
+    bounded,
     entities::job,
     error::StoreError,
+    interventions::{Action, Order},
     milliseconds, span_ms,
     sql::{for_update_skip_locked, indexed_by},
 };
@@ -80,6 +83,28 @@ impl Store {
         references(&self.execute_returning(&sql, values).await?)
     }
 
+    /// As [`Store::take_due`], of one kind alone.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn take_due_of(
+        &self,
+        kind: JobKind,
+        now: DateTime<Utc>,
+        limit: u64,
+    ) -> Result<Vec<(JobKind, JobRef)>, StoreError> {
+        let sql = format!(
+            "WITH taken AS MATERIALIZED (SELECT id FROM jobs{} WHERE kind = $2 AND state IN ('scheduled', 'retrying') \
+             AND run_at_ms <= $1 ORDER BY run_at_ms LIMIT {limit}{}) \
+             UPDATE jobs SET state = 'queued', run_no = run_no + 1, queued_ms = $1, daemon_id = NULL \
+             WHERE id IN (SELECT id FROM taken) RETURNING id, kind, run_no",
+            indexed_by(self.backend(), "jobs_due_of_kind"),
+            for_update_skip_locked(self.backend())
+        );
+        let values = [milliseconds(now).into(), kind.as_str().into()];
+        references(&self.execute_returning(&sql, values).await?)
+    }
+
     /// Jobs of `kind` that have been queued since before `before`: where they are not in their stream any more they are
     /// lost, and must be added again. They count as queued `now`, so that they are not found again at once.
     ///
@@ -133,34 +158,52 @@ impl Store {
         Ok(number.cast_unsigned())
     }
 
-    /// Begins another run of a job whose daemon is gone, and notes that it may have been the daemon's end. Returns how many times
-    /// that has happened, and the new run; `None` when the job is in another run by now, or has ended.
+    /// Begins another run of a job whose `daemon` is gone, and notes that the job may have been the daemon's end. Returns how many
+    /// times that has happened, and the new run; `None` when the job is in another run by now, or has ended.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn note_crash(&self, job: JobRef) -> Result<Option<(i64, JobRef)>, StoreError> {
+    pub async fn note_crash(
+        &self,
+        job: JobRef,
+        daemon: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(i64, JobRef)>, StoreError> {
+        let transaction = bounded(self.begin()).await?;
         let sql = "UPDATE jobs SET crashes = crashes + 1, run_no = run_no + 1 WHERE id = $1 AND run_no = $2 \
-                   AND state IN ('queued', 'running') RETURNING crashes, run_no";
+                   AND state IN ('queued', 'running') \
+                   RETURNING crashes, run_no, CASE WHEN state = 'running' THEN started_ms END AS started_ms";
         let values = [job.id.to_string().into(), i64::from(job.run_no).into()];
-        let rows = self.execute_returning(sql, values).await?;
-        let Some(row) = rows.first() else {
+        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
+        let Some(row) = bounded(transaction.query_one_raw(statement)).await? else {
             return Ok(None);
         };
         let run_no: i64 = row.try_get("", "run_no")?;
+        let crashed = NewAttempt {
+            started_ms: row.try_get("", "started_ms")?,
+            daemon_id: Some(daemon.to_owned()),
+            ..NewAttempt::crashed(job.id, i64::from(job.run_no), milliseconds(now))
+        };
+        self.add_attempts(&transaction, &[crashed]).await?;
+        bounded(transaction.commit()).await?;
         let run_no = u32::try_from(run_no).map_err(|_| StoreError::refused("a job has run too often"))?;
         Ok(Some((row.try_get("", "crashes")?, JobRef { run_no, ..job })))
     }
 
-    /// Has a dead job run again, as if it never had: with all its attempts, and who did it and why in `note`. Its mail waits again.
+    /// Has a dead job run again, as if it never had: with all its attempts, and who did it and why on record. Its mail waits again.
     /// Whether it was dead; no job in another state is touched, so that none is started twice.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn requeue(&self, id: Uuid, note: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    pub async fn requeue(&self, id: Uuid, order: &Order) -> Result<bool, StoreError> {
         let transaction = self.begin().await?;
         let job = "UPDATE jobs SET state = 'scheduled', attempts = 0, failures = 0, crashes = 0, requeues = requeues + 1, \
                    run_at_ms = $2, finished_ms = NULL, requeue_note = $3 WHERE id = $1 AND state = 'dead'";
-        let values = [id.to_string().into(), milliseconds(now).into(), note.into()];
+        let values = [
+            id.to_string().into(),
+            milliseconds(order.at).into(),
+            order.note().into(),
+        ];
         let done = transaction
             .execute_raw(Statement::from_sql_and_values(self.backend(), job, values))
             .await?;
@@ -168,6 +211,8 @@ impl Store {
         if done.rows_affected() > 0 {
             let statement = Statement::from_sql_and_values(self.backend(), mail, [id.to_string().into()]);
             transaction.execute_raw(statement).await?;
+            self.record(&transaction, &[id.to_string()], Action::Requeue, order)
+                .await?;
         }
         transaction.commit().await?;
         Ok(done.rows_affected() > 0)
@@ -190,7 +235,7 @@ impl Store {
              (SELECT d.id FROM daemons d WHERE d.stopped_ms IS NULL AND d.heartbeat_ms >= $3) \
              LIMIT {limit}{}) \
              UPDATE jobs SET state = 'retrying', run_at_ms = $1, crashes = crashes + 1 \
-             WHERE id IN (SELECT id FROM taken)",
+             WHERE id IN (SELECT id FROM taken) RETURNING id, run_no, started_ms, daemon_id",
             indexed_by(self.backend(), "jobs_running"),
             for_update_skip_locked(self.backend())
         );
@@ -201,7 +246,24 @@ impl Store {
             (milliseconds(now) - span).into(),
             (self.shared_now_ms(now).await? - span).into(),
         ];
-        self.execute(&sql, values).await
+        let transaction = bounded(self.begin()).await?;
+        let statement = Statement::from_sql_and_values(self.backend(), &sql, values);
+        let taken = bounded(transaction.query_all_raw(statement)).await?;
+        let crashed = taken.iter().map(|row| {
+            let id: String = row.try_get("", "id")?;
+            let id = Uuid::parse_str(&id).map_err(|_| StoreError::refused("a job's id is none"))?;
+            Ok(NewAttempt {
+                started_ms: row.try_get("", "started_ms")?,
+                daemon_id: row.try_get("", "daemon_id")?,
+                ..NewAttempt::crashed(id, row.try_get("", "run_no")?, milliseconds(now))
+            })
+        });
+        let crashed = crashed.collect::<Result<Vec<_>, StoreError>>()?;
+        if !crashed.is_empty() {
+            self.add_attempts(&transaction, &crashed).await?;
+        }
+        bounded(transaction.commit()).await?;
+        Ok(crashed.len() as u64)
     }
 }
 

@@ -2,9 +2,12 @@
 
 use sea_orm::DbBackend;
 
-use super::sql::{
-    Column::{self, Boolean, Integer, Text},
-    byte_order, for_update, rows,
+use super::{
+    attempts::insert_attempts,
+    sql::{
+        Column::{self, Boolean, Integer, Text},
+        byte_order, for_update, rows,
+    },
 };
 
 /// The statements of a batch, spelled once for a database.
@@ -27,6 +30,7 @@ pub(super) struct Statements {
     pub(super) raise_trees: String,
     pub(super) cancel_jobs: String,
     pub(super) write_jobs: String,
+    pub(super) insert_attempts: String,
     pub(super) insert_jobs: String,
     pub(super) insert_jobs_once: String,
     pub(super) insert_mails: String,
@@ -213,6 +217,7 @@ impl Statements {
                     ]
                 )
             ),
+            insert_attempts: insert_attempts(backend),
             insert_jobs_once: once(&insert_jobs),
             insert_jobs,
             insert_mails_once: once(&insert_mails),

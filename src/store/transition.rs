@@ -3,6 +3,8 @@
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::attempts::NewAttempt;
+
 /// Everything that changes with one decision. Each part that carries an expectation is a guard: the transition is written
 /// only if all of them hold at the moment of the commit.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +17,8 @@ pub struct Transition {
     pub tree: Option<TreeGuard>,
     /// Guard and change: the job that led here is in the run expected.
     pub job: Option<JobWrite>,
+    /// The run that ended so, where it did not simply succeed.
+    pub attempt: Option<NewAttempt>,
     /// Guard and change: the event that led here waits in the inbox, and no event with its key has been applied.
     pub inbox: Option<InboxWrite>,
     /// Guard: the grant is still wanted, or not, as when the target was called (D11).

@@ -62,6 +62,7 @@ fn tables_fit_narrow_and_wide_terminals() {
             ["registrations", "list"],
             ["jobs", "list"],
             ["mails", "list"],
+            ["queues", "list"],
             ["intake", "rejected"],
         ] {
             let table = enrolld.run_at_width(width, &arguments).succeeds();
@@ -116,7 +117,18 @@ fn json_has_what_the_contract_says() {
         (&job["state"], &job["error_class"]),
         (&json!("dead"), &json!("smtp_refused"))
     );
-    assert_eq!(enrolld.run(&["jobs", "list", "--output", "json"]).json()[0], job);
+    assert_eq!(
+        (&job["runs"][0]["run_no"], &job["runs"][1]["result"]),
+        (&json!(1), &json!("dead"))
+    );
+    assert_eq!(job["interventions"][0]["action"], "requeue");
+    assert_eq!(job["registration"]["state"], "awaiting_organization");
+    let does = job["next"]["does"].as_str().unwrap_or_default();
+    assert!(does.contains("enrolld jobs requeue"), "{does}");
+    let listed = enrolld.run(&["jobs", "list", "--output", "json"]).json();
+    for (name, value) in listed[0].as_object().expect("an object") {
+        assert_eq!(job[name], *value, "a listing has the same of each, but not its story");
+    }
     let mail = enrolld.run(&["mails", "show", &id(2), "--output", "json"]).json();
     assert_eq!(
         (&mail["to"], &mail["address"]),
@@ -129,6 +141,41 @@ fn json_has_what_the_contract_says() {
         (&json!(1), &json!("\u{fffd}\u{1b}[2J"))
     );
     assert_eq!(refused[0]["detail"], json!({"code": "not_in_this_state"}));
+}
+
+#[test]
+fn queues_are_paused_by_name_and_go_on() {
+    let enrolld = Enrolld::migrated("");
+    let queue = |kind: &str| {
+        let queues = enrolld.run(&["queues", "list", "--output", "json"]).json();
+        let of_kind = queues
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|queue| queue["kind"] == kind);
+        of_kind.expect("every kind is listed").clone()
+    };
+    let pause = ["queues", "pause", "terms", "--reason", "  the terms\u{1b} change "];
+    enrolld.run_as("operator", &pause).succeeds();
+    let paused = &queue("terms")["paused"];
+    assert_eq!(
+        (&paused["by"], &paused["reason"]),
+        (&json!("operator"), &json!("the terms\\u{1b} change"))
+    );
+    // Whoever comes later changes nothing.
+    let again = enrolld.run_as("other", &["queues", "pause", "terms", "--reason", "another"]);
+    assert!(
+        again.stderr.contains("terms is paused already by operator"),
+        "{again:?}"
+    );
+    assert_eq!(queue("terms")["paused"], *paused);
+    assert_eq!(queue("verification")["paused"], json!(null));
+    assert_eq!(enrolld.run(&["queues", "resume", "terms"]).stderr, "terms goes on\n");
+    assert_eq!(queue("terms")["paused"], json!(null));
+    assert_eq!(
+        enrolld.run(&["queues", "resume", "terms"]).stderr,
+        "terms was not paused\n"
+    );
 }
 
 #[test]

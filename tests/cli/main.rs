@@ -91,6 +91,12 @@ impl Enrolld {
         Ended::of(self.command(arguments).output().expect("the program can be run"))
     }
 
+    /// As somebody whom the system tells.
+    fn run_as(&self, user: &str, arguments: &[&str]) -> Ended {
+        let mut command = self.command(arguments);
+        Ended::of(command.env("SUDO_USER", user).output().expect("the program can be run"))
+    }
+
     fn run_at_width(&self, columns: u16, arguments: &[&str]) -> Ended {
         let mut command = self.command(arguments);
         Ended::of(

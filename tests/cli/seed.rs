@@ -5,7 +5,7 @@ use enrolld::{
     environment::{Environment as _, System},
     store::{
         Store,
-        entities::{job, mail, refused, registration, timeline},
+        entities::{attempt, intervention, job, mail, queue, refused, registration, timeline},
     },
 };
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
@@ -45,6 +45,13 @@ pub(crate) fn seed(enrolld: &Enrolld) {
         jobs(&store).await;
         mails(&store).await;
         refused_events(&store).await;
+        let paused = queue::Model {
+            kind: "notification".to_owned(),
+            paused_ms: days_ago(2).timestamp_millis(),
+            paused_by: "operator".to_owned(),
+            reason: "the mail server moves".to_owned(),
+        };
+        insert::<_, queue::ActiveModel>(&store, paused).await;
     });
 }
 
@@ -114,7 +121,7 @@ async fn jobs(store: &Store) {
             step: 1,
             step_bound: true,
             state: state.to_owned(),
-            run_no: 1,
+            run_no: i64::from(number),
             attempts: 1,
             failures: error.map_or(0, |_| 1),
             crashes: 0,
@@ -132,6 +139,35 @@ async fn jobs(store: &Store) {
         };
         insert::<_, job::ActiveModel>(store, row).await;
     }
+    story(store).await;
+}
+
+/// What happened to the dead job.
+async fn story(store: &Store) {
+    let began = days_ago(2).timestamp_millis();
+    for (run_no, result) in [(1, "retrying"), (2, "dead")] {
+        let started_ms = began + run_no * 60_000;
+        let row = attempt::Model {
+            job_id: id(2),
+            slot: run_no,
+            run_no,
+            started_ms: Some(started_ms),
+            ended_ms: started_ms + 1_250,
+            daemon_id: Some("3f2a9c1e-7d4b-4c1a-9a53-0f6c2b8d1e77".to_owned()),
+            result: result.to_owned(),
+            error_class: "smtp_refused".to_owned(),
+            error: Some("the server said: 550 <n…@acme.example>: no such user".to_owned()),
+        };
+        insert::<_, attempt::ActiveModel>(store, row).await;
+    }
+    let row = intervention::Model {
+        job_id: id(2),
+        at_ms: began + 90_000,
+        action: "requeue".to_owned(),
+        done_by: "operator".to_owned(),
+        reason: "the server was mended".to_owned(),
+    };
+    insert::<_, intervention::ActiveModel>(store, row).await;
 }
 
 async fn mails(store: &Store) {

@@ -43,6 +43,9 @@ fn every_command_has_help() {
         &["jobs", "list"],
         &["jobs", "show"],
         &["jobs", "requeue"],
+        &["queues", "list"],
+        &["queues", "pause"],
+        &["queues", "resume"],
         &["mails", "list"],
         &["mails", "show"],
         &["mails", "preview"],
@@ -81,6 +84,9 @@ fn wrong_usage_ends_with_2() {
         &["review", "list", "--reason", "no_such_reason"],
         &["jobs", "requeue"],
         &["jobs", "requeue", "no-uuid"],
+        &["queues", "pause"],
+        &["queues", "pause", "no_such_kind"],
+        &["queues", "resume", "notification", "no_such_kind"],
         &["mails", "unsuppress", "no-address"],
         &["mails", "preview"],
         &["mails", "preview", "no_such_kind"],
@@ -95,6 +101,12 @@ fn wrong_usage_ends_with_2() {
 
 #[test]
 fn the_names_to_choose_from_are_told() {
+    let ended = bare(&["queues", "pause", "mail"]);
+    assert!(
+        ended.stderr.contains("email_verification") && ended.stderr.contains("notification"),
+        "{}",
+        ended.stderr
+    );
     let ended = bare(&["registrations", "list", "--state", "awaiting"]);
     assert!(ended.stderr.contains("awaiting_da"), "{}", ended.stderr);
 }

@@ -13,7 +13,7 @@ crate::support::for_each_database!(
 );
 
 /// The tables that speak of registrations; the directory is upstream's.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 13] = [
     "registrations",
     "timeline",
     "jobs",
@@ -25,6 +25,8 @@ const TABLES: [&str; 11] = [
     "refused",
     "notices",
     "delegations",
+    "attempts",
+    "interventions",
 ];
 
 /// Everything in those tables and in the streams that holds one of `words`.

@@ -19,6 +19,7 @@ mod joining;
 mod life;
 mod one_open_request;
 mod ordering;
+mod pausing;
 mod provisioning;
 mod refused;
 mod requeue;

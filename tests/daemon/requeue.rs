@@ -70,4 +70,19 @@ async fn d22_a_dead_job_is_a_case_until_it_is_queued_again(database: Database) {
         note.starts_with("by ") && note.ends_with(": the server was mended"),
         "{note}"
     );
+    // The whole story is told.
+    let run = &job["runs"][0];
+    assert_eq!(
+        (&run["run_no"], &run["result"], &run["error_class"]),
+        (&1.into(), &"dead".into(), &"smtp_refused".into())
+    );
+    assert!(run["started_at"].as_str() <= run["ended_at"].as_str(), "{run}");
+    assert!(run["daemon_id"].is_string(), "{run}");
+    let done = &job["interventions"][0];
+    assert_eq!(
+        (&done["action"], &done["reason"]),
+        (&"requeue".into(), &"the server was mended".into())
+    );
+    assert_eq!(job["registration"]["state"], "awaiting_da");
+    assert_eq!(job["next"]["does"], "nothing: it is done");
 }

@@ -1,5 +1,6 @@
 //! The store alone, on both databases: what is written together, what keeps what out, and what an outage leaves.
 
+mod attempts;
 mod audit;
 mod batches;
 mod guards;
@@ -8,6 +9,7 @@ mod jobs;
 mod model;
 mod outages;
 mod plans;
+mod queues;
 mod recovery;
 mod schedules;
 mod several;

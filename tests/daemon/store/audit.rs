@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use enrolld::dispatcher::Dispatcher;
 use enrolld::environment::Environment;
+use enrolld::pauses::Pauses;
 use enrolld::queue::{self, JobRef, Redis, stream_name};
 use enrolld_jobs::job::JobKind;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,7 @@ async fn audit(store: &Store, redis: &Redis) {
         redis: redis.clone(),
         prefix: "t".to_owned(),
         environment: Arc::new(Clock),
+        pauses: Pauses::default(),
         poll: Duration::from_secs(1),
     });
     let auditing = tokio::spawn(dispatcher.audit(stop.clone()));

@@ -144,7 +144,7 @@ async fn crashes_are_counted_for_the_present_run_only(database: Database) {
     )
     .await;
     let note = async |run_no| {
-        let noted = store.note_crash(JobRef { id: job.id, run_no }).await;
+        let noted = store.note_crash(JobRef { id: job.id, run_no }, "gone", at(5)).await;
         noted.expect("the database answers")
     };
     let id = job.id;

@@ -135,7 +135,9 @@ async fn everything_hot(store: &Store, round: i64) {
     let (early, now) = (at(0), at(10));
     for number in 0..3 {
         store.take_due(now, 100).await.expect("the database answers");
+        assert_eq!(store.paused_queues().await, Ok(vec![]));
         for kind in JobKind::ALL {
+            store.take_due_of(*kind, now, 100).await.expect("the database answers");
             store
                 .take_queued_before(*kind, early, now, 100)
                 .await

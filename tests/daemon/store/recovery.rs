@@ -8,6 +8,7 @@ use enrolld::dispatcher::Dispatch;
 use enrolld::executor::{Executor, Parts, PublicUrl};
 use enrolld::links::LinkKeys;
 use enrolld::mail::{Mailer, Portal};
+use enrolld::pauses::Pauses;
 use enrolld::queue::{self, JobRef, Redis, stream_name};
 use enrolld::recovery::Recovery;
 use enrolld::settings::Settings;
@@ -81,6 +82,7 @@ async fn entries_of_nobody_are_taken_over_by_a_daemon_that_lives(database: Datab
             redis: redis.clone(),
             prefix: "t".to_owned(),
             environment: Arc::new(Clock),
+            pauses: Pauses::default(),
             daemon: daemon(id),
             every: Duration::from_millis(20),
             dead_after: Duration::from_secs(2),

@@ -10,6 +10,7 @@ use enrolld::{
         daemons::Daemon,
         error::StoreError,
         inbox::{NewEvent, NewRefused},
+        interventions::Order,
         leases::Lease,
         pruning::Finished,
         transition::{Transition, Verdict},
@@ -53,7 +54,14 @@ pub(super) const TARGETS: [&str; 2] = ["crm", "erp"];
 /// The only lease of the model.
 pub(super) const LEASE: &str = "intake";
 
-pub(super) const NOTE: &str = "somebody wanted it";
+/// What somebody wanted.
+pub(super) fn order(at: DateTime<Utc>) -> Order {
+    Order {
+        by: "somebody".to_owned(),
+        reason: "they wanted it".to_owned(),
+        at,
+    }
+}
 
 /// The pseudonym of whoever is erased.
 pub(super) fn pseudonym(id: &RegistrationId) -> String {
@@ -89,14 +97,14 @@ pub(super) async fn perform(store: &Store, command: Command, now: DateTime<Utc>)
             taken.map(|taken| taken_jobs(&taken))
         }
         Command::NoteCrash(job) => store
-            .note_crash(job)
+            .note_crash(job, "gone", now)
             .await
             .map(|noted| noted.map_or("none".to_owned(), |(crashes, job)| format!("{crashes} {}", job.run_no))),
         Command::TakeAbandoned(limit) => store
             .take_abandoned(now, LONG, limit)
             .await
             .map(|taken| taken.to_string()),
-        Command::Requeue(id) => store.requeue(id, NOTE, now).await.map(|done| done.to_string()),
+        Command::Requeue(id) => store.requeue(id, &order(now)).await.map(|done| done.to_string()),
         Command::Heartbeat(id) => {
             let (id, host) = (id.to_owned(), "host".to_owned());
             store.heartbeat(&Daemon { id, host, pid: 1 }, now).await.map(done)

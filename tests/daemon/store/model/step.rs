@@ -15,7 +15,7 @@ use enrolld_jobs::{effect::sync_id, values::RegistrationId};
 use uuid::Uuid;
 
 use super::{
-    command::{Command, LEASE, NOTE, TARGETS, before, pseudonym},
+    command::{Command, LEASE, TARGETS, before, order, pseudonym},
     transition::commit,
     world::{InboxKey, World},
 };
@@ -76,7 +76,7 @@ impl Round<'_> {
             Command::TakeQueued(kind, seconds, limit) => self.take_queued(&mut world, *kind, *seconds, *limit, answer),
             Command::NoteCrash(reference) => Some(note_crash(&mut world, *reference)),
             Command::TakeAbandoned(limit) => self.take_abandoned(&mut world, *limit, answer),
-            Command::Requeue(id) => Some(requeue(&mut world, *id, now_ms).to_string()),
+            Command::Requeue(id) => Some(requeue(&mut world, *id, self.now).to_string()),
             Command::Heartbeat(id) => {
                 world.daemons.entry((*id).to_owned()).or_insert((None, false)).1 = false;
                 done()
@@ -169,7 +169,7 @@ fn end_event(world: &mut World, key: &InboxKey, state: &str, now_ms: i64) -> boo
     is_waiting
 }
 
-fn requeue(world: &mut World, id: Uuid, now_ms: i64) -> bool {
+fn requeue(world: &mut World, id: Uuid, now: DateTime<Utc>) -> bool {
     let id = id.to_string();
     let Some(job) = world.jobs.get_mut(&id).filter(|job| job.state == "dead") else {
         return false;
@@ -177,9 +177,9 @@ fn requeue(world: &mut World, id: Uuid, now_ms: i64) -> bool {
     "scheduled".clone_into(&mut job.state);
     (job.attempts, job.failures, job.crashes) = (0, 0, 0);
     job.requeues += 1;
-    job.run_at_ms = now_ms;
+    job.run_at_ms = now.timestamp_millis();
     job.finished_ms = None;
-    job.requeue_note = Some(NOTE.to_owned());
+    job.requeue_note = Some(order(now).note());
     if let Some(mail) = world.mails.get_mut(&id).filter(|mail| mail.state == "failed") {
         "waiting".clone_into(&mut mail.state);
         mail.note = None;

@@ -1,0 +1,130 @@
+//! What people have had done with jobs: who, when and why. It goes with the job.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, Statement};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    Store, bounded,
+    entities::intervention,
+    error::StoreError,
+    milliseconds,
+    sql::{
+        Column::{Integer, Text},
+        rows,
+    },
+};
+
+/// How many of a job are kept, the newest.
+const KEPT: usize = 50;
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It runs again.
+    Requeue,
+    /// It will not run.
+    Cancel,
+    /// It is given up.
+    Discard,
+    /// Its mail goes out again.
+    Resend,
+}
+
+impl Action {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requeue => "requeue",
+            Self::Cancel => "cancel",
+            Self::Discard => "discard",
+            Self::Resend => "resend",
+        }
+    }
+}
+
+/// What a person wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Who.
+    pub by: String,
+    /// Why; may be empty.
+    pub reason: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+impl Order {
+    /// For the row of what it is done with: `by ops at 2026-11-22T09:00:01.000Z: the server was mended`.
+    pub fn note(&self) -> String {
+        let at = self.at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let reason = if self.reason.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", self.reason)
+        };
+        format!("by {} at {at}{reason}", self.by)
+    }
+}
+
+impl Store {
+    /// What people have had done with a job, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn interventions(&self, job: Uuid) -> Result<Vec<intervention::Model>, StoreError> {
+        let query = intervention::Entity::find()
+            .filter(intervention::Column::JobId.eq(job.to_string()))
+            .order_by_asc(intervention::Column::AtMs);
+        bounded(query.all(&self.reader)).await
+    }
+
+    /// Records, within what is being done with `jobs`, that it is.
+    pub(super) async fn record(
+        &self,
+        transaction: &DatabaseTransaction,
+        jobs: &[String],
+        action: Action,
+        order: &Order,
+    ) -> Result<(), StoreError> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let at_ms = milliseconds(order.at);
+        let lines: Vec<_> = jobs
+            .iter()
+            .map(|job| {
+                json!({"job_id": job, "at_ms": at_ms, "action": action.as_str(), "done_by": order.by,
+                    "reason": order.reason})
+            })
+            .collect();
+        let source = rows(
+            self.backend(),
+            &[
+                Text("job_id"),
+                Integer("at_ms"),
+                Text("action"),
+                Text("done_by"),
+                Text("reason"),
+            ],
+        );
+        let add = format!(
+            "INSERT INTO interventions (job_id, at_ms, action, done_by, reason) \
+             SELECT r.job_id, r.at_ms, r.action, r.done_by, r.reason FROM {source} WHERE true \
+             ON CONFLICT (job_id, at_ms, action) DO NOTHING"
+        );
+        let trim = format!(
+            "DELETE FROM interventions WHERE job_id IN (SELECT r.job_id FROM {}) AND at_ms <= \
+             (SELECT i.at_ms FROM interventions i WHERE i.job_id = interventions.job_id \
+             ORDER BY i.at_ms DESC LIMIT 1 OFFSET {KEPT})",
+            rows(self.backend(), &[Text("job_id")])
+        );
+        let parameter = serde_json::to_string(&lines).map_err(|error| StoreError::refused(error.to_string()))?;
+        for sql in [add, trim] {
+            let statement = Statement::from_sql_and_values(self.backend(), sql, [parameter.as_str().into()]);
+            bounded(transaction.execute_raw(statement)).await?;
+        }
+        Ok(())
+    }
+}
