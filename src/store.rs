@@ -27,6 +27,7 @@ pub mod queues;
 pub mod registrations;
 pub mod schedules;
 pub mod schema;
+pub mod selection;
 pub(crate) mod server;
 mod sql;
 mod statements;

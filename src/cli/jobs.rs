@@ -1,28 +1,29 @@
 //! `enrolld jobs`.
 
+mod list;
+mod many;
 mod next;
+mod requeue;
 mod show;
+mod which;
 
-use anyhow::bail;
-use clap::{Subcommand, builder::PossibleValuesParser};
-use enrolld_jobs::job::JobKind;
+use std::num::NonZeroU32;
+
+use clap::{ArgGroup, Subcommand, builder::PossibleValuesParser};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use self::{
+    requeue::Requeue,
+    which::{NARROWING, Narrow},
+};
 use super::{
     database,
     listing::{Listing, Shown},
-    moments::{relative_ms, rfc3339},
+    moments::rfc3339,
     order::Reason,
-    output::{self, Screen},
-    queues::kinds,
-    table::{Column, table},
 };
-use crate::{
-    environment::{Environment as _, System},
-    settings::Settings,
-    store::{Store, entities::job, interventions::Order, jobs::Filter},
-};
+use crate::{settings::Settings, store::entities::job};
 
 /// The states of jobs, in the order of their lives.
 const STATES: [&str; 8] = [
@@ -39,36 +40,61 @@ const STATES: [&str; 8] = [
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List jobs, newest first
-    #[command(after_help = "Examples:
+    /// List jobs, newest first; above dead ones, what they died of
+    #[command(
+        after_help = "A moment is \"2h ago\", \"2026-11-22 09:00\" (in UTC) or 2026-11-22T09:00:00Z.
+
+Examples:
   enrolld jobs list --state dead
-  enrolld jobs list --kind notification --registration reg-1 --output json")]
+  enrolld jobs list --state dead --error target_refused --since \"1d ago\"
+  enrolld jobs list --kind notification --registration reg-1 --output json"
+    )]
     List {
-        /// Only those of this kind
-        #[arg(long, value_parser = kinds())]
-        kind: Option<JobKind>,
         /// Only those in this state
         #[arg(long, value_parser = PossibleValuesParser::new(STATES))]
         state: Option<String>,
-        /// Only those of this registration
-        #[arg(long, value_name = "ID")]
-        registration: Option<String>,
+        /// Which else.
+        #[command(flatten)]
+        narrow: Narrow,
         /// How many, and in which form.
         #[command(flatten)]
         listing: Listing,
     },
     /// Have dead jobs run again, once what they died of is mended
     #[command(
-        after_help = "Only dead jobs are queued again, with all their attempts; no job is started twice.
-A mail keeps its Message-ID, and a provisioning call its idempotency key.
+        group = ArgGroup::new("which").required(true).multiple(true)
+            .args(["ids", "state", "all"]).args(NARROWING),
+        after_help = "Dead jobs are queued again with all their attempts. With --state retrying, jobs
+that would be tried again later are tried now. No other job is touched, and none
+is started twice. A mail keeps its Message-ID, and a provisioning call its
+idempotency key. Ctrl-C stops it; the same command goes on with the rest.
 
-Example:
-  enrolld jobs requeue 6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90 --reason \"template mended\""
+A moment is \"2h ago\", \"2026-11-22 09:00\" (in UTC) or 2026-11-22T09:00:00Z.
+
+Examples:
+  enrolld jobs requeue 6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90 --reason \"template mended\"
+  enrolld jobs requeue --kind provisioning_sync --error target_refused --dry-run
+  enrolld jobs requeue --kind provisioning_sync --error target_refused --rate 10 --reason \"the CRM was mended\""
     )]
     Requeue {
         /// The jobs' ids
-        #[arg(required = true, value_name = "ID")]
+        #[arg(value_name = "ID", conflicts_with_all = NARROWING, conflicts_with_all = ["state", "all"])]
         ids: Vec<Uuid>,
+        /// Those in this state [default: dead]
+        #[arg(long, value_parser = PossibleValuesParser::new(["dead", "retrying"]))]
+        state: Option<String>,
+        /// Which of them.
+        #[command(flatten)]
+        narrow: Narrow,
+        /// All that are dead, or in the state given
+        #[arg(long)]
+        all: bool,
+        /// Only tell how many there are
+        #[arg(long)]
+        dry_run: bool,
+        /// At most so many a second
+        #[arg(long, value_name = "N")]
+        rate: Option<NonZeroU32>,
         /// Why.
         #[command(flatten)]
         reason: Reason,
@@ -85,85 +111,42 @@ Example:
         #[command(flatten)]
         shown: Shown,
     },
+    /// Count all jobs by kind and state, and dead ones by what they died of
+    #[command(after_help = "Example:
+  enrolld jobs stats")]
+    Stats {
+        /// In which form.
+        #[command(flatten)]
+        shown: Shown,
+    },
 }
 
 /// Carries the verb out.
 pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
     let store = database::open(settings).await?;
     match command {
-        Command::List {
-            kind,
+        Command::List { state, narrow, listing } => list::list(&store, &narrow, state.as_deref(), listing).await,
+        Command::Requeue {
+            ids,
             state,
-            registration,
-            listing,
+            narrow,
+            all: _,
+            dry_run,
+            rate,
+            reason,
         } => {
-            let filter = Filter {
-                kind,
-                state,
-                registration_id: registration,
-                limit: listing.asked(),
+            let requeue = Requeue {
+                ids,
+                narrow,
+                state: state.unwrap_or_else(|| "dead".to_owned()),
+                is_dry: dry_run,
+                rate,
             };
-            let jobs = store.jobs(&filter).await?;
-            listing.write("jobs", &jobs, as_json, |jobs| list(Screen::stdout(), jobs))
+            requeue.run(&store, &reason.order()).await
         }
-        Command::Requeue { ids, reason } => requeue(&store, &ids, &reason.order()).await,
         Command::Show { id, shown } => show::show(&store, &id, shown.output, settings).await,
+        Command::Stats { shown } => list::stats(&store, shown.output).await,
     }
-}
-
-async fn requeue(store: &Store, ids: &[Uuid], order: &Order) -> anyhow::Result<()> {
-    let mut missing = Vec::new();
-    for id in ids {
-        if store.requeue(*id, order).await? {
-            output::text(&id.to_string())?;
-        } else {
-            missing.push(id.to_string());
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "not queued again, since there is no dead job of this id: {}; `enrolld jobs list --state dead` shows those there are",
-        missing.join(", ")
-    )
-}
-
-fn list(screen: Screen, jobs: &[job::Model]) -> String {
-    let now = System.now();
-    let columns = [
-        Column::new("ID", 0),
-        Column::new("KIND", 1),
-        Column::new("STATE", 0).state(),
-        Column::new("ABOUT", 2),
-        Column::new("CREATED", 4),
-        Column::new("DUE", 5),
-        Column::new("ATTEMPTS", 6).number(),
-        Column::new("ERROR", 3).wrapped(),
-    ];
-    let rows = jobs.iter().map(|job| {
-        let waits = matches!(job.state.as_str(), "scheduled" | "retrying");
-        [
-            job.id.clone(),
-            job.kind.clone(),
-            job.state.clone(),
-            about(job).unwrap_or_default(),
-            relative_ms(now, job.created_ms),
-            if waits {
-                relative_ms(now, job.run_at_ms)
-            } else {
-                String::new()
-            },
-            job.attempts.to_string(),
-            job.error_class.clone().unwrap_or_default(),
-        ]
-    });
-    table(screen, columns, rows)
-}
-
-/// What the job is for, where it is for a registration or an account.
-fn about(job: &job::Model) -> Option<String> {
-    job.registration_id.clone().or_else(|| job.account_id.clone())
 }
 
 fn as_json(job: &job::Model) -> Value {

@@ -1,6 +1,6 @@
 //! Moments, as people read them.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::store::moment;
 
@@ -40,9 +40,57 @@ pub(super) fn rfc3339(ms: i64) -> String {
     moment(ms).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
+/// A moment as people write it: in full, or so long before `now`.
+///
+/// # Errors
+/// When it is none; the words say what one looks like.
+pub(super) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+    let text = text.trim();
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(at.to_utc());
+    }
+    let plain = text.trim_end_matches("UTC").trim_end();
+    for form in ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"] {
+        if let Ok(at) = NaiveDateTime::parse_from_str(plain, form) {
+            return Ok(at.and_utc());
+        }
+    }
+    if let Ok(day) = plain.parse::<NaiveDate>() {
+        return Ok(day.and_time(NaiveTime::MIN).and_utc());
+    }
+    let span = text.strip_suffix("ago").unwrap_or(text).trim_end();
+    let span = humantime::parse_duration(span)
+        .ok()
+        .and_then(|span| TimeDelta::from_std(span).ok());
+    span.and_then(|span| now.checked_sub_signed(span)).ok_or_else(|| {
+        "not a moment: it looks like \"2h ago\", \"2026-11-22 09:00\" (in UTC) or 2026-11-22T09:00:00Z".to_owned()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_written_in_full_or_as_a_span_of_time() {
+        let now = moment(1_795_000_000_000);
+        let read = |text: &str| parse(text, now).map(|at| at.to_rfc3339());
+        for text in [
+            "2026-11-22T09:00:00Z",
+            "2026-11-22T10:00:00+01:00",
+            "2026-11-22 09:00",
+            " 2026-11-22 09:00:00 UTC ",
+        ] {
+            assert_eq!(read(text), Ok("2026-11-22T09:00:00+00:00".to_owned()), "{text}");
+        }
+        assert_eq!(read("2026-11-22"), Ok("2026-11-22T00:00:00+00:00".to_owned()));
+        for text in ["2h ago", "2h", "120m ago", "1h 60m ago"] {
+            assert_eq!(parse(text, now), Ok(now - TimeDelta::hours(2)), "{text}");
+        }
+        for text in ["", "ago", "yesterday", "2026-13-01", "-2h", "9999999999999y"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_largest_unit_tells() {

@@ -1,7 +1,9 @@
 //! What people have had done with jobs: who, when and why. It goes with the job.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, Statement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, Statement, Value,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -12,7 +14,7 @@ use super::{
     milliseconds,
     sql::{
         Column::{Integer, Text},
-        rows,
+        byte_order, for_update, rows,
     },
 };
 
@@ -68,7 +70,76 @@ impl Order {
     }
 }
 
+/// What a dead job's row has when it runs again as if it never had, but for the number of its run.
+const REVIVED: &str = "UPDATE jobs SET state = 'scheduled', attempts = 0, failures = 0, crashes = 0, \
+     requeues = requeues + 1, run_at_ms = $2, finished_ms = NULL, requeue_note = $3";
+
+/// The mail of a job that runs again.
+const MAIL_WAITS: &str = "UPDATE mails SET state = 'waiting', note = NULL";
+
+/// One that is to be tried again is tried now; what it has spent stays spent.
+const HURRIED: &str = "UPDATE jobs SET failures = 0, requeues = requeues + 1, run_at_ms = $2, requeue_note = $3";
+
 impl Store {
+    /// Has dead jobs run again, as if they never had: with all their attempts, and who did it and why on record; their mails wait
+    /// again. Those that are to be tried again later are tried now. No job in another state is touched, so that none is started
+    /// twice. Returns those that it was done with.
+    ///
+    /// # Errors
+    /// When the database cannot be asked; then it was done with none.
+    pub async fn requeue(&self, ids: &[Uuid], order: &Order) -> Result<Vec<Uuid>, StoreError> {
+        let transaction = self.begin().await?;
+        let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
+        // In the order in which everybody locks jobs.
+        let lock = format!(
+            "SELECT t.id, t.state FROM jobs t WHERE t.id IN (SELECT r.id FROM {}) ORDER BY t.id{}{}",
+            rows(self.backend(), &[Text("id")]),
+            byte_order(self.backend(), Text("id")),
+            for_update(self.backend())
+        );
+        let ask = Statement::from_sql_and_values(self.backend(), lock, [json!(keys).to_string().into()]);
+        let (mut dead, mut retrying) = (Vec::new(), Vec::new());
+        for row in bounded(transaction.query_all_raw(ask)).await? {
+            let (id, state): (String, String) = (row.try_get("", "id")?, row.try_get("", "state")?);
+            match state.as_str() {
+                "dead" => dead.push(id),
+                "retrying" => retrying.push(id),
+                _ => {}
+            }
+        }
+        let note = order.note();
+        let values = || [milliseconds(order.at).into(), note.as_str().into()];
+        self.write_each(&transaction, REVIVED, &dead, values()).await?;
+        self.write_each(&transaction, HURRIED, &retrying, values()).await?;
+        self.write_each(&transaction, MAIL_WAITS, &dead, []).await?;
+        let done = [dead, retrying].concat();
+        self.record(&transaction, &done, Action::Requeue, order).await?;
+        bounded(transaction.commit()).await?;
+        Ok(done.iter().filter_map(|id| Uuid::parse_str(id).ok()).collect())
+    }
+
+    /// Carries out `sql`, an update without its condition, on the rows with these ids.
+    async fn write_each(
+        &self,
+        transaction: &DatabaseTransaction,
+        sql: &str,
+        ids: &[String],
+        values: impl IntoIterator<Item = Value>,
+    ) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
+        let sql = format!(
+            "{sql} WHERE id IN (SELECT r.id FROM {})",
+            rows(self.backend(), &[Text("id")])
+        );
+        let values = std::iter::once(json!(keys).to_string().into()).chain(values);
+        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
+        bounded(transaction.execute_raw(statement)).await?;
+        Ok(())
+    }
+
     /// What people have had done with a job, oldest first.
     ///
     /// # Errors

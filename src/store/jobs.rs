@@ -7,33 +7,20 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::job::JobKind;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{ConnectionTrait, EntityTrait, Statement};
 use uuid::Uuid;
 
+pub use super::selection::Filter;
 use super::{
     Store,
     attempts::NewAttempt,
     bounded,
     entities::job,
     error::StoreError,
-    interventions::{Action, Order},
     milliseconds, span_ms,
     sql::{for_update_skip_locked, indexed_by},
 };
 use crate::queue::JobRef;
-
-/// Which jobs are listed.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Only of this kind.
-    pub kind: Option<JobKind>,
-    /// Only those in this state.
-    pub state: Option<String>,
-    /// Only of this registration.
-    pub registration_id: Option<String>,
-    /// At most so many, newest first.
-    pub limit: u64,
-}
 
 impl Store {
     /// The job.
@@ -42,27 +29,6 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn job(&self, id: Uuid) -> Result<Option<job::Model>, StoreError> {
         bounded(job::Entity::find_by_id(id.to_string()).one(&self.reader)).await
-    }
-
-    /// Jobs, newest first.
-    ///
-    /// # Errors
-    /// When the database cannot be asked.
-    pub async fn jobs(&self, filter: &Filter) -> Result<Vec<job::Model>, StoreError> {
-        let mut query = job::Entity::find();
-        if let Some(kind) = filter.kind {
-            query = query.filter(job::Column::Kind.eq(kind.as_str()));
-        }
-        if let Some(state) = &filter.state {
-            query = query.filter(job::Column::State.eq(state.as_str()));
-        }
-        if let Some(registration) = &filter.registration_id {
-            query = query.filter(job::Column::RegistrationId.eq(registration.as_str()));
-        }
-        let query = query
-            .order_by_desc(job::Column::CreatedMs)
-            .order_by_desc(job::Column::Id);
-        Ok(query.limit(filter.limit).all(&self.reader).await?)
     }
 
     /// Marks at most `limit` jobs that are due as queued, each with its next run number, and returns them. No two daemons
@@ -188,34 +154,6 @@ impl Store {
         bounded(transaction.commit()).await?;
         let run_no = u32::try_from(run_no).map_err(|_| StoreError::refused("a job has run too often"))?;
         Ok(Some((row.try_get("", "crashes")?, JobRef { run_no, ..job })))
-    }
-
-    /// Has a dead job run again, as if it never had: with all its attempts, and who did it and why on record. Its mail waits again.
-    /// Whether it was dead; no job in another state is touched, so that none is started twice.
-    ///
-    /// # Errors
-    /// When the database cannot be asked.
-    pub async fn requeue(&self, id: Uuid, order: &Order) -> Result<bool, StoreError> {
-        let transaction = self.begin().await?;
-        let job = "UPDATE jobs SET state = 'scheduled', attempts = 0, failures = 0, crashes = 0, requeues = requeues + 1, \
-                   run_at_ms = $2, finished_ms = NULL, requeue_note = $3 WHERE id = $1 AND state = 'dead'";
-        let values = [
-            id.to_string().into(),
-            milliseconds(order.at).into(),
-            order.note().into(),
-        ];
-        let done = transaction
-            .execute_raw(Statement::from_sql_and_values(self.backend(), job, values))
-            .await?;
-        let mail = "UPDATE mails SET state = 'waiting', note = NULL WHERE id = $1 AND state = 'failed'";
-        if done.rows_affected() > 0 {
-            let statement = Statement::from_sql_and_values(self.backend(), mail, [id.to_string().into()]);
-            transaction.execute_raw(statement).await?;
-            self.record(&transaction, &[id.to_string()], Action::Requeue, order)
-                .await?;
-        }
-        transaction.commit().await?;
-        Ok(done.rows_affected() > 0)
     }
 
     /// Jobs that were running for `dead_after` on daemons which have been silent for as long: at most `limit`, made due

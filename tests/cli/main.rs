@@ -17,6 +17,7 @@ mod demo;
 mod directory;
 mod doctor;
 mod intake;
+mod jobs;
 mod listings;
 mod packaged;
 mod preview;

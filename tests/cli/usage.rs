@@ -43,6 +43,7 @@ fn every_command_has_help() {
         &["jobs", "list"],
         &["jobs", "show"],
         &["jobs", "requeue"],
+        &["jobs", "stats"],
         &["queues", "list"],
         &["queues", "pause"],
         &["queues", "resume"],

@@ -12,6 +12,7 @@ mod plans;
 mod queues;
 mod recovery;
 mod schedules;
+mod selection;
 mod several;
 mod syncs;
 mod transitions;

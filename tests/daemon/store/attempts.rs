@@ -111,10 +111,10 @@ async fn what_is_kept_of_a_job_goes_with_it_or_with_its_person(database: Databas
     };
     for job in [&pruned, &erased] {
         applied(&store, failed(job, 1, "dead")).await;
-        assert_eq!(store.requeue(job.id, &order).await, Ok(true));
+        assert_eq!(store.requeue(&[job.id], &order).await, Ok(vec![job.id]));
         assert_eq!(
-            store.requeue(job.id, &order).await,
-            Ok(false),
+            store.requeue(&[job.id], &order).await,
+            Ok(vec![]),
             "it is not dead any more"
         );
         let done = store.interventions(job.id).await.expect("the database answers");

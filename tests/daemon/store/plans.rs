@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use enrolld::store::interventions::Order;
 use enrolld::store::jobs;
 use enrolld::store::pruning::Finished;
 use enrolld::store::registrations;
+use enrolld::store::selection::Place;
 use enrolld::store::transition::{EndedAppointment, EndedGrant, Guard, InboxWrite, NewSync, Transition, Verdict};
 use enrolld_jobs::job::JobKind;
 use enrolld_jobs::registration::ReviewReason;
@@ -104,6 +106,26 @@ async fn no_hot_query_reads_a_whole_table_of_sqlite() {
             "SELECT * FROM grants WHERE id > 'g' AND (ended_ms IS NULL OR ended_ms >= 1) ORDER BY id LIMIT 10".to_owned(),
             "sqlite_autoindex_grants_1",
         ),
+        (
+            "SELECT * FROM jobs WHERE state = 's' AND kind = 'k' AND created_ms >= 1 AND (created_ms > 1 OR id > 'i') \
+             ORDER BY created_ms"
+                .to_owned(),
+            "jobs_listed",
+        ),
+        (
+            "SELECT * FROM jobs INDEXED BY jobs_due_of_kind WHERE kind = 'k' AND state IN ('scheduled', 'retrying') \
+             AND run_at_ms <= 1 ORDER BY run_at_ms LIMIT 10"
+                .to_owned(),
+            "jobs_due_of_kind",
+        ),
+        (
+            "SELECT * FROM attempts WHERE job_id = 'j' ORDER BY run_no".to_owned(),
+            "sqlite_autoindex_attempts_1",
+        ),
+        (
+            "SELECT * FROM interventions WHERE job_id = 'j' ORDER BY at_ms LIMIT 1".to_owned(),
+            "sqlite_autoindex_interventions_1",
+        ),
         ("SELECT * FROM syncs WHERE id = 's'".to_owned(), "sqlite_autoindex_syncs_1"),
         ("SELECT * FROM syncs WHERE grant_id IN ('g', 'h')".to_owned(), "sqlite_autoindex_syncs_2"),
         (
@@ -172,6 +194,7 @@ async fn everything_hot(store: &Store, round: i64) {
             ..jobs::Filter::default()
         };
         store.jobs(&of_registration).await.expect("the database answers");
+        about_jobs(store).await;
 
         about_access(store, round).await;
 
@@ -208,6 +231,40 @@ async fn everything_hot(store: &Store, round: i64) {
         };
         assert_eq!(commit(store, stale).await, Verdict::Stale(Guard::Lease));
     }
+}
+
+/// What is asked by those who do something with many jobs, and of one.
+async fn about_jobs(store: &Store) {
+    let mut after = None;
+    for state in ["dead", "retrying"] {
+        let filter = jobs::Filter {
+            state: Some(state.to_owned()),
+            kind: Some(JobKind::Notification),
+            error_class: Some("smtp_refused".to_owned()),
+            since: Some(at(0)),
+            limit: 10,
+            ..jobs::Filter::default()
+        };
+        assert_eq!(store.jobs_after(&filter, after.as_ref()).await, Ok(vec![]));
+        assert_eq!(store.count_jobs(&filter).await, Ok(0));
+        assert_eq!(store.jobs_by_class(&filter).await, Ok(vec![]));
+        let waiting = jobs::Filter {
+            state: Some("queued".to_owned()),
+            limit: 2,
+            ..jobs::Filter::default()
+        };
+        let found = store.jobs_after(&waiting, None).await.expect("the database answers");
+        after = found.last().map(Place::of);
+        assert!(store.jobs_after(&waiting, after.as_ref()).await.is_ok());
+    }
+    let order = Order {
+        by: "operator".to_owned(),
+        reason: String::new(),
+        at: at(1),
+    };
+    assert_eq!(store.requeue(&[new_id()], &order).await, Ok(vec![]));
+    assert_eq!(store.attempts(new_id()).await, Ok(vec![]));
+    assert_eq!(store.interventions(new_id()).await, Ok(vec![]));
 }
 
 /// What is asked about access, delegation, bounces and cases.

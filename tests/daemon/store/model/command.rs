@@ -104,7 +104,10 @@ pub(super) async fn perform(store: &Store, command: Command, now: DateTime<Utc>)
             .take_abandoned(now, LONG, limit)
             .await
             .map(|taken| taken.to_string()),
-        Command::Requeue(id) => store.requeue(id, &order(now)).await.map(|done| done.to_string()),
+        Command::Requeue(id) => store
+            .requeue(&[id], &order(now))
+            .await
+            .map(|done| done.contains(&id).to_string()),
         Command::Heartbeat(id) => {
             let (id, host) = (id.to_owned(), "host".to_owned());
             store.heartbeat(&Daemon { id, host, pid: 1 }, now).await.map(done)

@@ -171,15 +171,20 @@ fn end_event(world: &mut World, key: &InboxKey, state: &str, now_ms: i64) -> boo
 
 fn requeue(world: &mut World, id: Uuid, now: DateTime<Utc>) -> bool {
     let id = id.to_string();
-    let Some(job) = world.jobs.get_mut(&id).filter(|job| job.state == "dead") else {
+    let job = world.jobs.get_mut(&id);
+    let Some(job) = job.filter(|job| matches!(job.state.as_str(), "dead" | "retrying")) else {
         return false;
     };
-    "scheduled".clone_into(&mut job.state);
-    (job.attempts, job.failures, job.crashes) = (0, 0, 0);
+    job.failures = 0;
     job.requeues += 1;
     job.run_at_ms = now.timestamp_millis();
-    job.finished_ms = None;
     job.requeue_note = Some(order(now).note());
+    if job.state == "retrying" {
+        return true;
+    }
+    "scheduled".clone_into(&mut job.state);
+    (job.attempts, job.crashes) = (0, 0);
+    job.finished_ms = None;
     if let Some(mail) = world.mails.get_mut(&id).filter(|mail| mail.state == "failed") {
         "waiting".clone_into(&mut mail.state);
         mail.note = None;
