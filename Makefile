@@ -6,7 +6,8 @@ CARGO_TARGET_DIR ?= target
 .DEFAULT_GOAL := help
 MINUTES ?= 5
 SEED ?= 1
-.PHONY: help demo test chaos fuzz bench fmt lint deny
+PERCENT ?= 100
+.PHONY: help demo test chaos scale fuzz bench fmt lint deny
 
 # How long `make fuzz` tries each target, in seconds.
 SECONDS ?= 60
@@ -31,6 +32,10 @@ test: ## everything that must pass: format, lints, dependencies, tests on both d
 chaos: ## registrations on all roads while servers and daemons are killed at random: make chaos MINUTES=30 SEED=7
 	scripts/install-missing rustc build-tools redis postgres cargo-nextest
 	CHAOS_SECONDS=$$(( $(MINUTES) * 60 )) CHAOS_SEED=$(SEED) $(CARGO) test --test daemon chaos -- --nocapture
+
+scale: ## a million registrations that wait, and a hundred thousand timers in the same second; prints what it took
+	scripts/install-missing rustc build-tools redis postgres
+	SCALE_PERCENT=$(PERCENT) $(CARGO) test --test daemon scale -- --nocapture --test-threads 1
 
 fuzz: ## what comes from outside, made up at random, SECONDS=60 a target; what breaks is in fuzz/artifacts
 	scripts/install-missing rustc build-tools cargo-fuzz

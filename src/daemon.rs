@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     directory::EmbeddedDirectory,
-    dispatcher::{Dispatch, Dispatcher},
+    dispatcher::{Dispatch, Dispatcher, Fullness},
     doctor,
     environment::{Environment, System},
     executor::{Executor, Parts, PublicUrl},
@@ -85,6 +85,7 @@ pub struct Daemon {
     private_redis: Option<PrivateRedis>,
     executor: Executor,
     pauses: Pauses,
+    fullness: Fullness,
     /// Taken by [`Daemon::run`], as are the listeners.
     dispatched: Option<mpsc::Receiver<(JobKind, JobRef)>>,
     committed: Arc<Notify>,
@@ -130,7 +131,8 @@ impl Daemon {
             host: host_name(),
             pid: std::process::id(),
         };
-        let (dispatch, dispatched) = Dispatch::channel();
+        let fullness = Fullness::default();
+        let (dispatch, dispatched) = Dispatch::channel(fullness.clone());
         let committed = Arc::new(Notify::new());
         let executor = Executor::new(Parts {
             directory: EmbeddedDirectory::new(store.reader().clone()),
@@ -175,6 +177,7 @@ impl Daemon {
             private_redis,
             executor,
             pauses,
+            fullness,
             dispatched: Some(dispatched),
             committed,
             http: Some(http),
@@ -340,6 +343,7 @@ impl Daemon {
             prefix: self.settings.redis.prefix.clone(),
             environment: Arc::clone(&self.environment),
             pauses: self.pauses.clone(),
+            fullness: self.fullness.clone(),
             poll: self.settings.dispatcher.poll,
         })
     }

@@ -2,8 +2,18 @@
 //!
 //! The database says what is queued; a stream entry is only the reminder. So an entry may be lost with Redis, or come twice: the
 //! audit adds again what is queued and gone, and a run number that is not the job's present one does nothing.
+//!
+//! Once a stream is full, whatever else is due of its kind waits in the database: a backlog of a million takes no more memory of
+//! Redis than one of ten thousand.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use enrolld_jobs::job::JobKind;
@@ -28,6 +38,9 @@ const QUEUE: usize = 10_000;
 /// Most jobs taken or added in one go.
 const CHUNK: usize = 500;
 
+/// Entries that make a stream full: several seconds of work. Daemons find out at their own ticks, so there may be some times as many.
+const FULL: u64 = 10_000;
+
 /// How long a job is queued before the audit looks for its entry.
 const AUDIT_AFTER: Duration = Duration::from_secs(15);
 
@@ -45,19 +58,68 @@ const AUDIT_EVERY: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Takes jobs that have just been committed. Cloning is cheap.
+/// Which streams are full, as far as was seen last.
 #[derive(Debug, Clone)]
-pub struct Dispatch(mpsc::Sender<(JobKind, JobRef)>);
+pub struct Fullness(Arc<BTreeMap<JobKind, AtomicBool>>);
 
-impl Dispatch {
-    /// The sending half, and the receiving half for the [`Dispatcher`].
-    pub fn channel() -> (Self, mpsc::Receiver<(JobKind, JobRef)>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), receiver)
+impl Default for Fullness {
+    fn default() -> Self {
+        let kinds = JobKind::ALL.iter().map(|kind| (*kind, AtomicBool::new(false)));
+        Self(Arc::new(kinds.collect()))
+    }
+}
+
+impl Fullness {
+    fn is_full(&self, kind: JobKind) -> bool {
+        self.0.get(&kind).is_some_and(|full| full.load(Ordering::Relaxed))
     }
 
-    /// What is to be sent once `transition` is committed: the jobs that are queued. One that was there already runs once all the same.
-    pub fn references(transition: &Transition) -> Vec<(JobKind, JobRef)> {
+    /// Looks at the streams. While Redis is away all stays as it was seen.
+    async fn look(&self, redis: &Redis, prefix: &str) {
+        let mut ask = redis::pipe();
+        for kind in self.0.keys() {
+            ask.cmd("XLEN").arg(stream_name(prefix, kind.as_str()));
+        }
+        if let Ok(lengths) = redis.pipeline::<Vec<u64>>(&ask).await {
+            for ((kind, full), length) in self.0.iter().zip(lengths) {
+                let is_full = length >= FULL;
+                if full.swap(is_full, Ordering::Relaxed) != is_full {
+                    tracing::info!(
+                        kind = kind.as_str(),
+                        length,
+                        is_full,
+                        "a queue has filled up, or has room again"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Takes jobs that have just been committed. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    jobs: mpsc::Sender<(JobKind, JobRef)>,
+    fullness: Fullness,
+}
+
+impl Dispatch {
+    /// The sending half, and the receiving half for the [`Dispatcher`], which looks at how full the streams are.
+    pub fn channel(fullness: Fullness) -> (Self, mpsc::Receiver<(JobKind, JobRef)>) {
+        let (jobs, receiver) = mpsc::channel(QUEUE);
+        (Self { jobs, fullness }, receiver)
+    }
+
+    /// Has new jobs wait in the database where their stream is full, and tells what is to be sent once `transition` is committed: the
+    /// jobs that are queued. One that was there already runs once all the same.
+    pub fn admit(&self, transition: &mut Transition) -> Vec<(JobKind, JobRef)> {
+        let once = transition.once.iter_mut().map(|(job, _)| job);
+        for job in transition.jobs.iter_mut().chain(once) {
+            if job.state == "queued" && JobKind::from_name(job.kind).is_some_and(|kind| self.fullness.is_full(kind)) {
+                (job.state, job.run_no, job.queued_ms) = ("scheduled", 0, None);
+            }
+        }
+        let transition = &*transition;
         let jobs = transition.jobs.iter().chain(transition.once.iter().map(|(job, _)| job));
         let queued = jobs.filter(|job| job.state == "queued");
         let reference = |job: &NewJob| {
@@ -70,7 +132,7 @@ impl Dispatch {
     /// Sends them on. What finds no room, since Redis is away for long, is in the database, and the audit adds it later.
     pub fn send(&self, jobs: Vec<(JobKind, JobRef)>) {
         for job in jobs {
-            if self.0.try_send(job).is_err() {
+            if self.jobs.try_send(job).is_err() {
                 tracing::debug!(job = %job.1.id, "left to the audit");
             }
         }
@@ -90,6 +152,8 @@ pub struct Dispatcher {
     pub environment: Arc<dyn Environment>,
     /// Queues that are paused.
     pub pauses: Pauses,
+    /// Streams that are full.
+    pub fullness: Fullness,
     /// How often it looks for timers and retries that fall due.
     pub poll: Duration,
 }
@@ -116,28 +180,31 @@ impl Dispatcher {
     pub async fn add_due(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = Ticks::new(self.poll, &stop);
         while ticks.next().await {
+            self.fullness.look(&self.redis, &self.prefix).await;
             if let Err(error) = self.add_all_due(&stop).await {
                 tracing::warn!(%error, "timers and retries wait for the database");
             }
         }
     }
 
-    /// All kinds together, the most overdue first. While some are paused, what is due of them would be in the way: then it goes
-    /// kind by kind.
+    /// All kinds together, the most overdue first. While some are paused or full, what is due of them would be in the way: then it
+    /// goes kind by kind.
     async fn add_all_due(&self, stop: &CancellationToken) -> Result<(), StoreError> {
-        let paused = self.pauses.kinds();
-        if paused.is_empty() {
+        let open = |kind: &&JobKind| !self.pauses.is_paused(**kind) && !self.fullness.is_full(**kind);
+        let open: Vec<_> = JobKind::ALL.iter().filter(open).collect();
+        if open.len() == JobKind::ALL.len() {
             return self.add_due_of(None, stop).await;
         }
-        for kind in JobKind::ALL.iter().filter(|kind| !paused.contains(kind)) {
+        for kind in open {
             self.add_due_of(Some(*kind), stop).await?;
         }
         Ok(())
     }
 
     async fn add_due_of(&self, kind: Option<JobKind>, stop: &CancellationToken) -> Result<(), StoreError> {
-        // While Redis is away they stay what they are: the audit need not find them.
-        while self.redis.health().reachable && !stop.is_cancelled() {
+        let mut added = 0;
+        // While Redis is away they stay what they are: the audit need not find them. Then it is time to see how full the streams are.
+        while self.redis.health().reachable && added < FULL && !stop.is_cancelled() {
             let now = self.environment.now();
             let due = match kind {
                 None => self.store.take_due(now, CHUNK as u64).await?,
@@ -147,6 +214,7 @@ impl Dispatcher {
             if due.len() < CHUNK {
                 break;
             }
+            added += CHUNK as u64;
         }
         Ok(())
     }

@@ -239,8 +239,8 @@ impl Executor {
                     unreachable!("`decided` gathers the facts")
                 }
             };
-            let transition = self.0.transition(&decision, tree, cause, now);
-            let queued = Dispatch::references(&transition);
+            let mut transition = self.0.transition(&decision, tree, cause, now);
+            let queued = self.0.dispatch.admit(&mut transition);
             match self.0.store.commit(transition).await? {
                 Verdict::Applied => {
                     self.0.dispatch.send(queued);

@@ -291,9 +291,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
                 via_link,
             } => access::da_decided(&case, &by_da(by, decision, reason.as_ref(), *via_link)),
             Event::Withdrawn => applying::withdrawn(&case),
-            Event::TimeIsUp { step } => case.at_deadline(*step, |case| {
-                case.with_present_facts(|case, present| timers::da_silent(case, asked, present))
-            }),
+            Event::TimeIsUp { step } => case.at_deadline(*step, |case| timers::da_silent(case, asked)),
             Event::Recheck => case.with_present_facts(|case, present| timers::rechecked(case, asked, present)),
             Event::Aside(aside) => asides::noted(&case, aside),
             Event::Verify { .. }

@@ -10,12 +10,9 @@ use enrolld_jobs::{
 use uuid::Uuid;
 
 use super::{Cause, Executor, Handled, Trouble, write::Origin};
-use crate::{
-    dispatcher::Dispatch,
-    store::{
-        entities::mail,
-        transition::{InboxWrite, Transition, Verdict},
-    },
+use crate::store::{
+    entities::mail,
+    transition::{InboxWrite, Transition, Verdict},
 };
 
 impl Executor {
@@ -73,7 +70,7 @@ impl Executor {
             self.0
                 .write_effect(&mut transition, id, effect, &Origin::default(), self.now());
         }
-        let queued = Dispatch::references(&transition);
+        let queued = self.0.dispatch.admit(&mut transition);
         match self.0.store.commit(transition).await? {
             Verdict::Applied => {
                 self.0.dispatch.send(queued);

@@ -9,13 +9,10 @@ use enrolld_jobs::{
 use uuid::Uuid;
 
 use super::{DECIDE_TRIES, Executor, Handled, Trouble, facts, in_time};
-use crate::{
-    dispatcher::Dispatch,
-    store::{
-        entities::grant,
-        error::StoreError,
-        transition::{Guard, InboxWrite, Verdict},
-    },
+use crate::store::{
+    entities::grant,
+    error::StoreError,
+    transition::{Guard, InboxWrite, Verdict},
 };
 
 impl Executor {
@@ -32,8 +29,8 @@ impl Executor {
                 Ok(effects) => effects,
                 Err(refusal) => return Ok(Handled::Refused(refusal)),
             };
-            let transition = self.0.delegation(request, &effects, tree, inbox, now);
-            let queued = Dispatch::references(&transition);
+            let mut transition = self.0.delegation(request, &effects, tree, inbox, now);
+            let queued = self.0.dispatch.admit(&mut transition);
             match self.0.store.commit(transition).await? {
                 Verdict::Applied => {
                     self.0.dispatch.send(queued);

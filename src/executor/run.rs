@@ -12,7 +12,6 @@ use futures::FutureExt as _;
 
 use super::{Applied, Cause, Executor, Trouble, ending::Finished};
 use crate::{
-    dispatcher::Dispatch,
     queue::JobRef,
     store::{
         entities::job,
@@ -240,11 +239,11 @@ impl Executor {
     /// Writes what became of a job; `None` when the database refuses that for good.
     pub(super) async fn settle(&self, write: JobWrite, besides: Transition) -> Option<Verdict> {
         let id = write.id;
-        let transition = Transition {
+        let mut transition = Transition {
             job: Some(write),
             ..besides
         };
-        let queued = Dispatch::references(&transition);
+        let queued = self.0.dispatch.admit(&mut transition);
         loop {
             match self.0.store.commit(transition.clone()).await {
                 Ok(verdict) => {

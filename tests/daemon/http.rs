@@ -122,7 +122,7 @@ impl Fixture {
         let link_keys = LinkKeys::new(vec!["a key of the tests, 32 characters".into()]).expect("there is one");
         let from = "Portal <no-reply@portal.example>".parse().expect("an address");
         // Nobody receives: what is queued stays with the database.
-        let (dispatch, _) = Dispatch::channel();
+        let (dispatch, _) = Dispatch::channel(enrolld::dispatcher::Fullness::default());
         let executor = Executor::new(Parts {
             directory: EmbeddedDirectory::new(store.reader().clone()),
             mailer: Mailer::file(from, folder.path().join("mails")).expect("the sender is ASCII"),

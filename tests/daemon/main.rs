@@ -26,6 +26,7 @@ mod requeue;
 mod retention;
 mod review;
 mod runbook;
+mod scale;
 mod steps;
 mod store;
 mod terms;

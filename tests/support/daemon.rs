@@ -234,6 +234,11 @@ impl TestDaemon {
         Some(end)
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the daemon runs").id()
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.process.take().expect("the daemon runs").kill();

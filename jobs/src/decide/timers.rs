@@ -81,8 +81,8 @@ pub(super) fn expired(case: &Case<'_>) -> Decided {
     change.mail(MailKind::Expired, Recipient::Applicant).decided()
 }
 
-/// The DA who is asked has not answered (D1).
-pub(super) fn da_silent(case: &Case<'_>, asked: &[Asked], present: &Present) -> Decided {
+/// The DA who is asked has not answered (D1). A reminder rests on no facts: many may be due at once.
+pub(super) fn da_silent(case: &Case<'_>, asked: &[Asked]) -> Decided {
     let Some(last) = asked.last() else {
         return Decided::Ignored;
     };
@@ -97,7 +97,9 @@ pub(super) fn da_silent(case: &Case<'_>, asked: &[Asked], present: &Present) -> 
                 .mail_about(&da, MailKind::AccessRequestReminder, Recipient::Account(da.clone()))
                 .decided()
         }
-        da_response_timeout::Due::Timeout(_) => moved_on(case.change(), asked, present),
+        da_response_timeout::Due::Timeout(_) => {
+            case.with_present_facts(|case, present| moved_on(case.change(), asked, present))
+        }
     }
 }
 

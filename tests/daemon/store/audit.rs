@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use enrolld::dispatcher::Dispatcher;
+use enrolld::dispatcher::{Dispatch, Dispatcher, Fullness};
 use enrolld::environment::Environment;
 use enrolld::pauses::Pauses;
 use enrolld::queue::{self, JobRef, Redis, stream_name};
@@ -17,6 +17,7 @@ use crate::support::redis::RedisServer;
 crate::support::for_each_database!(
     a_stuck_entry_hides_no_lost_job,
     a_stream_gets_no_more_entries_than_there_are_jobs,
+    what_is_due_waits_in_the_database_while_its_stream_is_full,
 );
 
 /// Far from the clock of Redis, as no two clocks agree.
@@ -60,6 +61,7 @@ async fn audit(store: &Store, redis: &Redis) {
         prefix: "t".to_owned(),
         environment: Arc::new(Clock),
         pauses: Pauses::default(),
+        fullness: Fullness::default(),
         poll: Duration::from_secs(1),
     });
     let auditing = tokio::spawn(dispatcher.audit(stop.clone()));
@@ -124,4 +126,70 @@ async fn a_stream_gets_no_more_entries_than_there_are_jobs(database: Database) {
     queue::push(&redis, &entries).await.expect("Redis answers");
     audit(&store, &redis).await;
     assert_eq!(queue::length(&redis, &stream).await.expect("Redis answers"), 600);
+}
+
+/// More than the entries that make a stream full.
+const FULL: usize = 10_001;
+
+async fn what_is_due_waits_in_the_database_while_its_stream_is_full(database: Database) {
+    let (_server, store) = open(database).await;
+    let server = RedisServer::start();
+    let redis = Redis::open(&server.url()).expect("a good address");
+    let (full, other) = (stream_name("t", "verification"), stream_name("t", "da_routing"));
+    let entry = || {
+        let (id, run_no) = (new_id(), 1);
+        (full.clone(), JobRef { id, run_no })
+    };
+    let entries: Vec<_> = std::iter::repeat_with(entry).take(FULL).collect();
+    queue::push(&redis, &entries).await.expect("Redis answers");
+    let timers = ["verification", "da_routing"].map(|kind| NewJob {
+        kind,
+        ..timer("reg-1", 1, 60)
+    });
+    let [waits, goes] = [timers[0].id, timers[1].id];
+    let write = Transition {
+        jobs: timers.to_vec(),
+        ..version("reg-1", 1)
+    };
+    applied(&store, write).await;
+
+    let fullness = Fullness::default();
+    let (dispatch, _committed) = Dispatch::channel(fullness.clone());
+    let dispatcher = Arc::new(Dispatcher {
+        store: store.clone(),
+        redis: redis.clone(),
+        prefix: "t".to_owned(),
+        environment: Arc::new(Clock),
+        pauses: Pauses::default(),
+        fullness,
+        poll: Duration::from_millis(10),
+    });
+    let stop = CancellationToken::new();
+    let adding = tokio::spawn(dispatcher.add_due(stop.clone()));
+    wait_length(&redis, &other, 1).await;
+    assert_eq!(job_states(&store, &[waits, goes]).await, ["scheduled", "queued"]);
+    // What is committed now is due as well, and waits there as well.
+    let mut new = Transition {
+        jobs: vec![new_job("reg-2", 1)],
+        ..version("reg-2", 1)
+    };
+    assert_eq!(dispatch.admit(&mut new), []);
+    let late = new.jobs[0].id;
+    applied(&store, new).await;
+    assert_eq!(job_states(&store, &[late]).await, ["scheduled"]);
+
+    // Once there is room both are added, and what comes then is queued at once.
+    let emptied = redis
+        .query::<u64>(redis::cmd("XTRIM").arg(&full).arg(&["MAXLEN", "0"]))
+        .await;
+    emptied.expect("Redis answers");
+    wait_length(&redis, &full, 2).await;
+    assert_eq!(job_states(&store, &[waits, late]).await, ["queued", "queued"]);
+    let mut new = Transition {
+        jobs: vec![new_job("reg-3", 1)],
+        ..version("reg-3", 1)
+    };
+    assert_eq!(dispatch.admit(&mut new).len(), 1);
+    stop.cancel();
+    adding.await.expect("adding does not panic");
 }

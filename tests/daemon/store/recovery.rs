@@ -26,7 +26,7 @@ const ME: &str = "me";
 
 fn executor(store: &Store) -> Executor {
     let settings = Settings::parse(None, std::iter::empty()).expect("the defaults are sound");
-    let (dispatch, _) = Dispatch::channel();
+    let (dispatch, _) = Dispatch::channel(enrolld::dispatcher::Fullness::default());
     Executor::new(Parts {
         store: store.clone(),
         directory: EmbeddedDirectory::new(store.reader().clone()),
