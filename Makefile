@@ -35,7 +35,7 @@ chaos: ## registrations on all roads while servers and daemons are killed at ran
 
 scale: ## a million registrations that wait, and a hundred thousand timers in the same second; prints what it took
 	scripts/install-missing rustc build-tools redis postgres
-	SCALE_PERCENT=$(PERCENT) $(CARGO) test --test daemon scale -- --nocapture --test-threads 1
+	SCALE_PERCENT=$(PERCENT) $(CARGO) test --release --test daemon scale -- --nocapture --test-threads 1
 
 fuzz: ## what comes from outside, made up at random, SECONDS=60 a target; what breaks is in fuzz/artifacts
 	scripts/install-missing rustc build-tools cargo-fuzz
