@@ -96,14 +96,15 @@ fn is_postgres(code: &str, classes: &[&str]) -> bool {
 fn sort(error: &sqlx::Error, message: String) -> StoreError {
     match error {
         sqlx::Error::Database(database) => match database.code().as_deref() {
-            // PostgreSQL: serialization failure, deadlock.
-            Some("40001" | "40P01") => StoreError::Conflict(message),
+            // PostgreSQL: serialization failure, deadlock, a lock that was not had in a time that somebody has set.
+            Some("40001" | "40P01" | "55P03") => StoreError::Conflict(message),
             // PostgreSQL: somebody has written the same version, or applied the same event, since the guards were checked.
             Some("23505") if database.constraint().is_some_and(|name| GUARDED.contains(&name)) => {
                 StoreError::Conflict(message)
             }
-            // PostgreSQL: read-only, as a server is that another one has taken over from.
-            Some("25006") => StoreError::Unavailable(message),
+            // PostgreSQL: read-only, as a server is that another one has taken over from; and the session was ended, since this daemon
+            // had stalled in the middle of a transaction.
+            Some("25006" | "25P03") => StoreError::Unavailable(message),
             Some(code) if is_sqlite(code, &SQLITE_OUTAGE) || is_postgres(code, &POSTGRES_OUTAGE) => {
                 StoreError::Unavailable(message)
             }

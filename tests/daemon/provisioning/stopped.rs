@@ -1,12 +1,54 @@
 //! A daemon that ends while a target is being called: the next one calls again, and the target can tell (D11).
 
+use std::time::{Duration, Instant};
+
 use super::{builder, sync_jobs};
 use crate::steps::{JOINER, confirm};
+use crate::support::child::PATIENCE;
 use crate::support::database::Database;
 use crate::support::events;
 use crate::support::target::{Manner, Target};
 
-crate::support::for_each_database!(d11_a_daemon_that_ends_in_the_middle_of_a_put_puts_again_with_the_same_key);
+crate::support::for_each_database!(
+    d11_a_daemon_that_ends_in_the_middle_of_a_put_puts_again_with_the_same_key,
+    a_daemon_that_is_told_twice_ends_at_once,
+);
+
+/// What runs is not waited for, and is made good like the work of a daemon that was killed.
+async fn a_daemon_that_is_told_twice_ends_at_once(database: Database) {
+    let target = Target::start("collector");
+    target.always("joiner", Manner::Hold);
+    let mut daemon = builder(database, &[&target])
+        .setting("heartbeat.every", "100ms")
+        .setting("heartbeat.dead_after", "1s")
+        .setting("shutdown.grace", "5m")
+        .start()
+        .await;
+    confirm(&daemon, "reg-1", JOINER).await;
+    daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
+    target.wait_heard("PUT", "joiner", 1).await;
+    daemon.begin_to_terminate();
+    let start = Instant::now();
+    while !daemon.log().contains("stopping: finishing what runs") {
+        assert!(start.elapsed() < PATIENCE, "it does not begin to drain");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(daemon.ended().is_none(), "it waits for the target");
+    daemon.begin_to_terminate();
+    let end = loop {
+        if let Some(end) = daemon.ended() {
+            break end;
+        }
+        assert!(start.elapsed() < PATIENCE, "it does not end");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!(end.code(), Some(1), "it was not through");
+
+    target.let_go();
+    daemon.start().await;
+    daemon.wait_state("reg-1", "active").await;
+    assert_eq!(sync_jobs(&daemon).await[0]["attempts"], 1, "a stop spends no attempt");
+}
 
 async fn d11_a_daemon_that_ends_in_the_middle_of_a_put_puts_again_with_the_same_key(database: Database) {
     let target = Target::start("collector");

@@ -139,3 +139,50 @@ async fn a_server_that_vanishes_without_a_word_is_not_waited_for() {
     assert_eq!(count(&direct, "timeline").await, 3);
     passing.abort();
 }
+
+/// Somebody else has the file: a backup, a person with a shell. Longer than SQLite waits by itself.
+#[tokio::test]
+async fn a_commit_waits_for_whoever_has_the_file_of_sqlite() {
+    const HELD: Duration = Duration::from_secs(6);
+    let (server, store) = open(Database::Sqlite).await;
+    let other = open_again(&server).await;
+    execute(&store, "CREATE TABLE other (n BIGINT)").await;
+    let holds = sea_orm::TransactionTrait::begin(other.writer())
+        .await
+        .expect("the database answers");
+    holds
+        .execute_unprepared("INSERT INTO other VALUES (1)")
+        .await
+        .expect("the statement is sound");
+    let committing = tokio::spawn({
+        let store = store.clone();
+        async move { store.commit(version("reg-1", 1)).await }
+    });
+    tokio::time::sleep(HELD).await;
+    assert!(!committing.is_finished(), "it waits");
+    holds.commit().await.expect("the database answers");
+    let verdict = tokio::time::timeout(PATIENCE, committing).await;
+    assert_eq!(verdict.expect("in time").expect("no panic"), Ok(Verdict::Applied));
+    assert_eq!(count(&store, "timeline").await, 1);
+}
+
+/// PostgreSQL ends one of two that are in each other's way, whoever is at fault.
+#[tokio::test]
+async fn a_commit_that_postgres_sacrifices_is_tried_again() {
+    let (_server, store) = open(Database::Postgres).await;
+    for (number, code) in (1..).zip(["40P01", "40001", "55P03", "57014", "25P03"]) {
+        // What a sequence has counted stays, whatever becomes of the transaction.
+        let sacrifice = format!(
+            "CREATE SEQUENCE tries_{number}; \
+             CREATE FUNCTION sacrifice_{number}() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN IF nextval(''tries_{number}'') <= 3 THEN RAISE EXCEPTION ''in the way'' USING ERRCODE = ''{code}''; END IF; \
+             RETURN NEW; END'; \
+             CREATE TRIGGER sacrifice_{number} BEFORE INSERT ON timeline FOR EACH ROW EXECUTE FUNCTION sacrifice_{number}()"
+        );
+        execute(&store, &sacrifice).await;
+        let committing = tokio::time::timeout(PATIENCE, store.commit(version(&format!("reg-{number}"), 1)));
+        assert_eq!(committing.await.expect("in time"), Ok(Verdict::Applied), "{code}");
+        execute(&store, &format!("DROP TRIGGER sacrifice_{number} ON timeline")).await;
+    }
+    assert_eq!(count(&store, "timeline").await, 5);
+}
