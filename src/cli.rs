@@ -31,7 +31,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use self::output::{Closed, Stdout};
 use crate::{
-    daemon, demo, logging,
+    daemon::{self, Reload},
+    demo, logging,
     settings::{Settings, environment},
 };
 
@@ -213,10 +214,12 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         Verb::Man { folder } => packaged::man_pages(&folder, Cli::command()),
         Verb::Settled(command) => {
             let settings = Settings::load(cli.config.as_deref(), environment())?;
-            match command {
-                Command::Run => logging::init(&settings.log),
-                _ => logging::init_for_command(),
+            if matches!(command, Command::Run) {
+                let filter = logging::init(&settings.log);
+                let read = Box::new(move || Settings::load(cli.config.as_deref(), environment()));
+                return block_on(Box::pin(daemon::run(settings, Reload { read, filter })));
             }
+            logging::init_for_command();
             block_on(async {
                 let result = carry_out(command, settings).await;
                 database::close().await;
@@ -238,7 +241,7 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
 
 async fn carry_out(command: Command, settings: Settings) -> anyhow::Result<()> {
     match command {
-        Command::Run => Box::pin(daemon::run(settings)).await,
+        Command::Run => unreachable!("the daemon has a start of its own"),
         Command::Migrate => migrate::run(&settings).await,
         Command::Config(command) => config::run(&command, &settings),
         Command::Doctor(options) => doctor::run(options, &settings).await,

@@ -1,10 +1,17 @@
 //! The composition root, and the life of the daemon: start, ready, drain, end.
 
 mod open;
+mod reload;
+mod signs;
 mod sole;
+mod systemd;
 mod work;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use enrolld_jobs::job::JobKind;
@@ -18,9 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     open::{host_name, link_keys, listen, open_redis, open_store, publish_address, rules},
+    signs::Signs,
     sole::Sole,
-    work::work,
+    work::{Tally, Workers},
 };
+pub use self::{reload::Reload, systemd::Systemd};
 use crate::{
     directory::EmbeddedDirectory,
     dispatcher::{Dispatch, Dispatcher, Fullness},
@@ -33,6 +42,7 @@ use crate::{
     notices::Notices,
     pauses::Pauses,
     private_redis::PrivateRedis,
+    progress::Progress,
     provisioning::{HttpTargets, Limits},
     queue::{JobRef, Redis},
     recheck::Recheck,
@@ -48,11 +58,11 @@ use crate::{
 const FAREWELL_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs the daemon until it is told to stop (SIGTERM or SIGINT), then drains it within `shutdown.grace`. A second signal ends it
-/// at once.
+/// at once. SIGHUP has it read its settings again, as `reload` says.
 ///
 /// # Errors
 /// When it cannot start: the message says what is in the way, and the remedy.
-pub async fn run(settings: Settings) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, reload: Reload) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -70,7 +80,15 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             told.cancel();
         }
     });
-    Daemon::start(settings, Arc::new(System)).await?.run(stop).await
+    let systemd = Systemd::of_this_process();
+    tokio::spawn(reload.whenever_told(settings.clone(), signal(SignalKind::hangup())?, systemd.clone()));
+    // A start may wait for long: for a database that is away.
+    let daemon = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        daemon = Daemon::start(settings, Arc::new(System), systemd) => daemon?,
+    };
+    daemon.run(stop).await
 }
 
 /// A daemon that has started: it listens, and is about to work.
@@ -92,18 +110,26 @@ pub struct Daemon {
     http: Option<TcpListener>,
     public_http: Option<TcpListener>,
     http_address: SocketAddr,
+    systemd: Systemd,
+    progress: Progress,
+    tally: Arc<Tally>,
+    takes_in: Arc<AtomicBool>,
 }
 
 impl Daemon {
-    /// Opens everything that the daemon needs.
+    /// Opens everything that the daemon needs. While the database is away it waits; Redis may be away.
     ///
     /// # Errors
     /// When something cannot be opened.
-    pub async fn start(settings: Settings, environment: Arc<dyn Environment>) -> anyhow::Result<Self> {
+    pub async fn start(
+        settings: Settings,
+        environment: Arc<dyn Environment>,
+        systemd: Systemd,
+    ) -> anyhow::Result<Self> {
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        let store = open_store(&settings).await?;
+        let store = open_store(&settings, &systemd).await?;
         let sole = Sole::take(&settings.database.url)?;
         settings
             .make_data_dir()
@@ -157,7 +183,7 @@ impl Daemon {
             workers: settings.workers.clone(),
             store: store.clone(),
         });
-        let (redis, private_redis) = open_redis(&settings).await?;
+        let (redis, private_redis) = open_redis(&settings, &systemd).await?;
         remark(&settings, &store, &redis, &*environment).await;
         let pauses = Pauses::default();
         // Before any work begins: what was paused stays so over a restart.
@@ -183,6 +209,10 @@ impl Daemon {
             http: Some(http),
             public_http,
             http_address,
+            systemd,
+            progress: Progress::default(),
+            tally: Arc::default(),
+            takes_in: Arc::default(),
         })
     }
 
@@ -211,8 +241,11 @@ impl Daemon {
         let drained = CancellationToken::new();
         let mut until_drained = self.until_drained(&stop, &drained);
         let mut until_stop = self.until_stop(&stop);
-        tracing::info!(daemon = self.identity.id, version = env!("CARGO_PKG_VERSION"), "ready");
-        notify(&[sd_notify::NotifyState::Ready]);
+        let signs = self.signs();
+        // Both end with this function, however that ends.
+        let mut watched = JoinSet::new();
+        watched.spawn(signs.clone().go_round());
+        watched.spawn(signs.clone().tell(stop.clone()));
 
         let ended_early = tokio::select! {
             biased;
@@ -226,7 +259,7 @@ impl Daemon {
         }
         let grace = self.settings.shutdown.grace;
         tracing::info!(?grace, "stopping: finishing what runs");
-        notify(&[sd_notify::NotifyState::Stopping]);
+        watched.spawn(signs.drain());
         let in_time = tokio::time::timeout(grace, async {
             while until_stop.join_next().await.is_some() {}
             drained.cancel();
@@ -257,24 +290,31 @@ impl Daemon {
             batch: settings.intake.batch,
             daemon_id: self.identity.id.clone(),
             dead_after: settings.heartbeat.dead_after,
+            takes_in: Arc::clone(&self.takes_in),
         });
+        let watch = &self.progress;
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&dispatcher).add_due(stop.clone()));
-        tasks.spawn(dispatcher.audit(stop.clone()));
-        tasks.spawn(self.pauses.clone().follow(self.store.clone(), stop.clone()));
-        tasks.spawn(self.recovery().take_over(self.executor.clone(), stop.clone()));
-        tasks.spawn(intake.run(stop.clone()));
+        tasks.spawn(watch.watch("timers", Arc::clone(&dispatcher).add_due(stop.clone())));
+        tasks.spawn(watch.watch("audit", dispatcher.audit(stop.clone())));
+        let pauses = self.pauses.clone().follow(self.store.clone(), stop.clone());
+        tasks.spawn(watch.watch("pauses", pauses));
+        tasks.spawn(watch.watch(
+            "recovery",
+            self.recovery().take_over(self.executor.clone(), stop.clone()),
+        ));
+        tasks.spawn(watch.watch("intake", intake.run(stop.clone())));
         let recheck = Recheck {
             executor: self.executor.clone(),
         };
-        tasks.spawn(self.schedule(schedule::Name::Recheck).run(recheck, stop.clone()));
+        let by_time = self.schedule(schedule::Name::Recheck);
+        tasks.spawn(watch.watch("recheck", by_time.run(recheck, stop.clone())));
         let reconciliation = Reconciliation {
             store: self.store.clone(),
             environment: Arc::clone(&self.environment),
             targets: settings.provisioning.target_names(),
         };
         let by_calendar = self.schedule(schedule::Name::Reconciliation);
-        tasks.spawn(by_calendar.run(reconciliation, stop.clone()));
+        tasks.spawn(watch.watch("reconciliation", by_calendar.run(reconciliation, stop.clone())));
         let retention = Retention {
             store: self.store.clone(),
             redis: self.redis.clone(),
@@ -283,15 +323,18 @@ impl Daemon {
             environment: Arc::clone(&self.environment),
             keep: settings.retention.clone(),
         };
-        tasks.spawn(self.schedule(schedule::Name::Retention).run(retention, stop.clone()));
-        tasks.spawn(work(
-            settings.clone(),
-            self.redis.clone(),
-            self.identity.id.clone(),
-            self.executor.clone(),
-            self.pauses.clone(),
-            stop.clone(),
-        ));
+        let by_time = self.schedule(schedule::Name::Retention);
+        tasks.spawn(watch.watch("retention", by_time.run(retention, stop.clone())));
+        let workers = Workers {
+            settings: settings.clone(),
+            redis: self.redis.clone(),
+            daemon_id: self.identity.id.clone(),
+            executor: self.executor.clone(),
+            pauses: self.pauses.clone(),
+            progress: self.progress.clone(),
+            tally: Arc::clone(&self.tally),
+        };
+        tasks.spawn(workers.work(stop.clone()));
         tasks
     }
 
@@ -309,11 +352,15 @@ impl Daemon {
             dead_after: settings.heartbeat.dead_after,
             committed: Arc::clone(&self.committed),
         });
+        let watch = &self.progress;
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.recovery().beat(drained.clone()));
-        tasks.spawn(notices.run(drained.clone()));
+        tasks.spawn(watch.watch("signs of life", self.recovery().beat(drained.clone())));
+        tasks.spawn(watch.watch("notices", notices.run(drained.clone())));
         if let Some(dispatched) = self.dispatched.take() {
-            tasks.spawn(self.dispatcher().add_committed(dispatched, drained.clone()));
+            tasks.spawn(watch.watch(
+                "dispatcher",
+                self.dispatcher().add_committed(dispatched, drained.clone()),
+            ));
         }
         if let Some(http) = self.http.take() {
             let (executor, redis) = (self.executor.clone(), self.redis.clone());
@@ -333,6 +380,18 @@ impl Daemon {
             environment: Arc::clone(&self.environment),
             daemon_id: self.identity.id.clone(),
             dead_after: self.settings.heartbeat.dead_after,
+        }
+    }
+
+    fn signs(&self) -> Signs {
+        Signs {
+            systemd: self.systemd.clone(),
+            progress: self.progress.clone(),
+            store: self.store.clone(),
+            redis: self.redis.clone(),
+            tally: Arc::clone(&self.tally),
+            takes_in: Arc::clone(&self.takes_in),
+            daemon_id: self.identity.id.clone(),
         }
     }
 
@@ -405,10 +464,3 @@ async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationTo
 
 /// Where `data_dir` tells on which address HTTP listens.
 pub const HTTP_ADDRESS: &str = "http.addr";
-
-/// Tells systemd, where it listens.
-fn notify(state: &[sd_notify::NotifyState]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "systemd could not be told");
-    }
-}

@@ -22,7 +22,7 @@ pub use self::stopped::Stopped;
 use self::{people::People, roads::Road, stopped::Signals};
 
 use crate::{
-    daemon::Daemon,
+    daemon::{Daemon, Systemd},
     directory,
     environment::{Environment, System},
     links::hex,
@@ -71,7 +71,7 @@ pub async fn run(folder: &Path, out: &mut impl Write) -> anyhow::Result<()> {
         .context("the sample directory")?;
     let mail_dir = settings.data_dir.join("mail");
     // A signal waits for the start, which takes moments: what has started whole can be ended well.
-    let daemon = Daemon::start(settings, environment).await?;
+    let daemon = Daemon::start(settings, environment, Systemd::none()).await?;
     let people = People::new(&daemon, mail_dir.clone())?;
     let stop = CancellationToken::new();
     let mut working = tokio::spawn(daemon.run(stop.clone()));

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     environment::Environment,
     pauses::Pauses,
+    progress,
     queue::{self, JobRef, Redis, Unread, stream_name},
     store::{
         Store,
@@ -165,7 +166,7 @@ impl Dispatcher {
         loop {
             tokio::select! {
                 // What was committed before the stop is still brought on its way, if Redis is there.
-                number = jobs.recv_many(&mut chunk, CHUNK) => if number == 0 { return },
+                number = progress::while_idle(jobs.recv_many(&mut chunk, CHUNK)) => if number == 0 { return },
                 () = stop.cancelled() => {
                     jobs.close();
                     if jobs.recv_many(&mut chunk, CHUNK).await == 0 { return }
@@ -205,6 +206,7 @@ impl Dispatcher {
         let mut added = 0;
         // While Redis is away they stay what they are: the audit need not find them. Then it is time to see how full the streams are.
         while self.redis.health().reachable && added < FULL && !stop.is_cancelled() {
+            progress::goes_round();
             let now = self.environment.now();
             let due = match kind {
                 None => self.store.take_due(now, CHUNK as u64).await?,
@@ -224,6 +226,7 @@ impl Dispatcher {
         let mut ticks = Ticks::new(AUDIT_EVERY, &stop);
         while ticks.next().await {
             for kind in JobKind::ALL {
+                progress::goes_round();
                 if let Err(error) = self.audit_kind(*kind, &stop).await {
                     tracing::warn!(%error, "the audit waits for the database");
                 }
@@ -253,6 +256,7 @@ impl Dispatcher {
         let queued = self.store.count_queued(kind, None, unread.number + AUDIT_MOST).await?;
         let mut missing = queued.saturating_sub(unread.number);
         while missing > 0 && !stop.is_cancelled() {
+            progress::goes_round();
             let chunk = missing.min(CHUNK as u64);
             let lost = self.store.take_queued_before(kind, before, now, chunk).await?;
             if lost.is_empty() {
@@ -282,6 +286,7 @@ impl Dispatcher {
         let mut wait = FIRST_WAIT;
         while let Err(error) = queue::push(&self.redis, &entries).await {
             tracing::warn!(%error, number = entries.len(), "jobs wait for Redis");
+            progress::goes_round();
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
                 () = stop.cancelled() => return,

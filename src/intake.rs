@@ -12,7 +12,10 @@ mod redaction;
 
 use std::{
     collections::HashSet,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::entry::Read;
 use crate::{
     executor::Executor,
+    progress,
     queue::{Dedicated, Error, Redis},
     store::{
         error::StoreError,
@@ -66,6 +70,8 @@ pub struct Intake {
     pub daemon_id: String,
     /// `heartbeat.dead_after`.
     pub dead_after: Duration,
+    /// Set as long as this daemon holds the lease, and so takes in.
+    pub takes_in: Arc<AtomicBool>,
 }
 
 /// Why nothing can be taken in now.
@@ -100,9 +106,11 @@ impl Intake {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut survival = Survival::default();
         while !stop.is_cancelled() {
+            progress::goes_round();
             if let Err(error) = self.hold(&mut survival, &stop).await {
                 tracing::warn!(%error, "the intake waits");
             }
+            self.takes_in.store(false, Ordering::Relaxed);
             // If that fails, the next round does it.
             if let Err(error) = self.take_back(&mut survival).await {
                 tracing::debug!(%error, "what was noted before an outage could not be taken back yet");
@@ -123,6 +131,7 @@ impl Intake {
         survival.reads = true;
         let mut reader = self.redis.dedicated(BLOCK).await?;
         self.make_group(&mut reader).await?;
+        self.takes_in.store(true, Ordering::Relaxed);
         let now = Instant::now();
         let mut holder = Holder {
             lease,
@@ -134,6 +143,7 @@ impl Intake {
         self.take_in_left_over(&mut reader, &holder.lease, stop).await?;
         self.apply_waiting(&mut holder, stop).await?;
         while !stop.is_cancelled() {
+            progress::goes_round();
             if holder.extended.elapsed() >= self.lease_for() / EXTENSIONS {
                 if !self.extend(&mut holder).await? {
                     return Ok(());

@@ -19,6 +19,7 @@ pub mod pauses;
 pub mod private_redis;
 #[doc(hidden)]
 pub mod probes;
+pub mod progress;
 pub mod provisioning;
 pub mod queue;
 pub mod recheck;

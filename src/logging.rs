@@ -1,16 +1,38 @@
 //! Where log lines go: to standard error, which systemd hands to the journal.
 
-use std::io;
+use std::{fmt, io};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::settings::{LogFormat, LogSettings};
 
 /// Starts logging as the settings say: the daemon's log. Text is coloured on a terminal only, and never with `NO_COLOR` set.
 ///
 /// Does nothing when logging has been started already.
-pub fn init(settings: &LogSettings) {
-    start(settings.format, EnvFilter::new(&settings.filter));
+pub fn init(settings: &LogSettings) -> Filter {
+    start(settings.format, EnvFilter::new(&settings.filter))
+}
+
+/// What of the log is written (`log.filter`); it may be changed while the daemon works.
+pub struct Filter(Box<dyn Fn(EnvFilter) -> bool + Send + Sync>);
+
+impl Filter {
+    fn of<S: 'static>(handle: reload::Handle<EnvFilter, S>) -> Self {
+        Self(Box::new(move |filter| handle.reload(filter).is_ok()))
+    }
+
+    /// Writes what `filter` says from now on. The settings have seen to it that it is one.
+    pub fn set(&self, filter: &str) {
+        if !(self.0)(EnvFilter::new(filter)) {
+            tracing::error!("the log takes no other filter");
+        }
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Filter").finish_non_exhaustive()
+    }
 }
 
 /// Starts logging for a command that runs once and ends: warnings and errors only.
@@ -18,17 +40,27 @@ pub fn init_for_command() {
     start(LogFormat::Text, EnvFilter::new("warn"));
 }
 
-fn start(format: LogFormat, filter: EnvFilter) {
+fn start(format: LogFormat, filter: EnvFilter) -> Filter {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         // It would be said on standard error, and panic if that is gone.
         .log_internal_errors(false);
     // Somebody has set up logging before only in tests; theirs stays.
-    let _ = match format {
-        LogFormat::Text => builder.with_ansi(has_colours(&io::stderr())).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
+    match format {
+        LogFormat::Text => {
+            let builder = builder.with_ansi(has_colours(&io::stderr())).with_filter_reloading();
+            let filter = Filter::of(builder.reload_handle());
+            let _ = builder.try_init();
+            filter
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let filter = Filter::of(builder.reload_handle());
+            let _ = builder.try_init();
+            filter
+        }
+    }
 }
 
 /// Whether text to `stream` may be coloured.

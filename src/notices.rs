@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     environment::Environment,
+    progress,
     queue::Redis,
     store::{Store, entities::refused, error::StoreError},
 };
@@ -63,6 +64,7 @@ impl Notices {
     /// Brings events out until the stop.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
+            progress::goes_round();
             let stopping = stop.is_cancelled();
             if let Err(error) = self.bring_out().await {
                 tracing::warn!(%error, "events on their way out wait");
@@ -81,6 +83,7 @@ impl Notices {
 
     async fn bring_out(&self) -> Result<(), Trouble> {
         loop {
+            progress::goes_round();
             // An idle daemon writes nothing: the lease is taken only when there is something to bring out.
             if self.store.notices(1).await?.is_empty() && self.store.unannounced(1).await?.is_empty() {
                 return Ok(());

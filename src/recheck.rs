@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     executor::{Executor, Trouble},
+    progress,
     schedule::Task,
     store::error::StoreError,
 };
@@ -32,6 +33,7 @@ impl Task for Recheck {
             };
             after.clone_from(last);
             for id in ids {
+                progress::goes_round();
                 self.look_at(&id).await?;
             }
         }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     environment::Environment,
+    progress,
     schedule::Task,
     store::{Store, error::StoreError},
 };
@@ -41,6 +42,7 @@ impl Task for Reconciliation {
         let ended_since = tick - ENDED_FOR;
         let mut after = String::new();
         while !stop.is_cancelled() {
+            progress::goes_round();
             let now = self.environment.now();
             let queued = self.store.reconcile(&self.targets, &after, ended_since, CHUNK, now);
             match queued.await {

@@ -13,6 +13,7 @@ use crate::{
     environment::Environment,
     executor::Executor,
     pauses::Pauses,
+    progress,
     queue::{self, Redis, stream_name},
     store::{Store, daemons::Daemon, error::StoreError},
     ticks::Ticks,
@@ -122,6 +123,7 @@ impl Recovery {
         // Whoever could not reach Redis may have been unable to give signs of life either, and be alive.
         if self.redis.health().reachable_for(self.dead_after) {
             for kind in JobKind::ALL.iter().filter(|kind| !self.pauses.is_paused(**kind)) {
+                progress::goes_round();
                 self.take_over_kind(executor, *kind, steady.is(*kind), stop).await?;
             }
         }
@@ -152,6 +154,7 @@ impl Recovery {
         // What was claimed before and is still here first: the answer to the claim was lost, or the entry could not be taken off.
         consumers.sort_by_key(|(consumer, _)| *consumer != claimer);
         for (consumer, _) in consumers {
+            progress::goes_round();
             let idle = if consumer == self.daemon.id {
                 // Whoever had it here has panicked, or never got it.
                 if !steady {
@@ -211,7 +214,7 @@ impl Recovery {
                 if stop.is_cancelled() || self.pauses.is_paused(kind) {
                     return false;
                 }
-                Box::pin(executor.rescue_job(kind, entry.job, daemon)).await;
+                progress::with_an_end(Box::pin(executor.rescue_job(kind, entry.job, daemon))).await;
                 if let Err(error) = queue::acknowledge(&self.redis, stream, &[entry.entry_id]).await {
                     // Claimed again at once it would run in circles. At the next tick it is found under our own name, and dropped,
                     // as its job has another state by now.

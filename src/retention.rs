@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     environment::Environment,
     erasure::{self, ErasureError},
+    progress,
     queue::Redis,
     schedule::Task,
     settings::RetentionSettings,
@@ -106,6 +107,7 @@ impl Retention {
     async fn prune(&self, what: Finished, before: DateTime<Utc>, stop: &CancellationToken) -> Result<(), StoreError> {
         let mut deleted = 0;
         while !stop.is_cancelled() {
+            progress::goes_round();
             if what == Finished::Mails {
                 self.remove_files(before).await?;
             }
@@ -138,6 +140,7 @@ impl Retention {
             if stop.is_cancelled() {
                 return Ok(());
             }
+            progress::goes_round();
             let erased = erasure::erase(
                 &self.store,
                 &self.redis,

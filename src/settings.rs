@@ -19,6 +19,7 @@ mod storage;
 mod values;
 mod workflow;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -41,6 +42,7 @@ pub use workflow::{
 };
 
 use reader::Reader;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// The folder of the private Redis, in `data_dir`.
 pub const PRIVATE_REDIS_DIR: &str = "redis";
@@ -105,6 +107,8 @@ pub struct Settings {
     /// What works but is probably not meant; for people, one sentence each.
     pub warnings: Vec<String>,
     described: Vec<Setting>,
+    /// Every key with what it was given, defaults included; for comparing alone.
+    given: BTreeMap<String, SecretString>,
 }
 
 /// One key as [`Settings::describe`] shows it.
@@ -148,6 +152,7 @@ impl Settings {
         if reader.problems.is_empty() {
             settings.warnings = reader.warnings;
             settings.described = reader.shown;
+            settings.given = reader.given;
             Ok(settings)
         } else {
             Err(SettingsError {
@@ -190,6 +195,7 @@ impl Settings {
             log: LogSettings::read(reader),
             warnings: Vec::new(),
             described: Vec::new(),
+            given: BTreeMap::new(),
         };
         if let MailTransport::Smtp { timeout, .. } = settings.mail.transport
             && timeout >= settings.workers.notification.timeout
@@ -220,6 +226,15 @@ impl Settings {
     /// Every key with its effective value and source, in the order of the default file. Without secrets.
     pub fn describe(&self) -> &[Setting] {
         &self.described
+    }
+
+    /// The keys that have another value in `other`, or are in one of both only; in the order of their names. Secrets are compared, too.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let keys = self.given.keys().chain(other.given.keys());
+        let exposed =
+            |settings: &Self, key: &str| settings.given.get(key).map(|value| value.expose_secret().to_owned());
+        let changed = keys.filter(|key| exposed(self, key) != exposed(other, key));
+        changed.cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// [`Settings::describe`] as TOML, the source of each value as a comment; secrets and unset keys are comments.

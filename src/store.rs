@@ -46,8 +46,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, QueryResult,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
+    RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
     sqlx::{
         self, Connection as _, PgConnection,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
@@ -268,7 +268,7 @@ async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, Stor
 /// Why PostgreSQL cannot be reached: a pool tells only that its time was up.
 async fn unreachable_because(url: &str) -> Option<StoreError> {
     match tokio::time::timeout(SIGN_WITHIN, PgConnection::connect(url)).await {
-        Ok(Err(error)) => Some(StoreError::Unavailable(error.to_string())),
+        Ok(Err(error)) => Some(StoreError::from(DbErr::Conn(RuntimeErr::SqlxError(error.into())))),
         _ => None,
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::progress;
+
 /// Ticks at once and then once a period, until the stop. After a tick that took long, the next comes a period later.
 #[derive(Debug)]
 pub struct Ticks {
@@ -23,12 +25,15 @@ impl Ticks {
         }
     }
 
-    /// Waits for the next tick; `false` at the stop.
+    /// Waits for the next tick; `false` at the stop. The part whose task this is goes round meanwhile.
     pub async fn next(&mut self) -> bool {
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => false,
-            _ = self.interval.tick() => true,
-        }
+        let tick = async {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => false,
+                _ = self.interval.tick() => true,
+            }
+        };
+        progress::while_idle(tick).await
     }
 }

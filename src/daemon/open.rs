@@ -1,37 +1,54 @@
 //! Opens what the daemon stands on, and says what is in the way.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 use enrolld_jobs::{rules::Rules, verification::PersonalDomains};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 
-use super::HTTP_ADDRESS;
+use super::{HTTP_ADDRESS, systemd::Systemd};
 use crate::{
     doctor::{self, Finding},
     environment::Environment,
     links::{LinkKeys, hex},
     private_redis::PrivateRedis,
-    queue::Redis,
+    queue::{self, Redis},
     settings::{DatabaseUrl, Settings},
-    store::Store,
+    store::{Store, error::StoreError},
 };
 
-pub(super) async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
+/// Waits between tries at the start: from the first, doubling, to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A PostgreSQL that is away is waited for; any other trouble is for a person.
+pub(super) async fn open_store(settings: &Settings, systemd: &Systemd) -> anyhow::Result<Store> {
     if let DatabaseUrl::Sqlite(path) = &settings.database.url
         && !path.exists()
     {
         bail!("there is no database {}; run `enrolld migrate` first", path.display());
     }
     let url = settings.database.url.connect_url();
-    let store = Store::open(&url, settings.database.max_connections).await;
-    store.with_context(|| {
-        format!(
-            "the database cannot be opened (database.url = {})",
-            settings.database.url
-        )
-    })
+    let mut wait = FIRST_WAIT;
+    loop {
+        systemd.waits_for("the database");
+        match Store::open(&url, settings.database.max_connections).await {
+            Err(error @ StoreError::Unavailable(_)) if matches!(settings.database.url, DatabaseUrl::Postgres(_)) => {
+                tracing::warn!(%error, url = %settings.database.url, "the start waits for the database");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+            opened => {
+                return opened.with_context(|| {
+                    format!(
+                        "the database cannot be opened (database.url = {})",
+                        settings.database.url
+                    )
+                });
+            }
+        }
+    }
 }
 
 /// The keys of `security.link_key`; unset, the one that the database keeps.
@@ -47,10 +64,13 @@ pub(super) async fn link_keys(
     LinkKeys::new(vec![SecretString::from(kept)]).context("the database keeps an empty link key; set security.link_key")
 }
 
-pub(super) async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Option<PrivateRedis>)> {
+pub(super) async fn open_redis(
+    settings: &Settings,
+    systemd: &Systemd,
+) -> anyhow::Result<(Redis, Option<PrivateRedis>)> {
     if let Some(redis) = Redis::of(&settings.redis)? {
         if settings.redis.require_durable {
-            durable(settings, &redis).await?;
+            durable(settings, &redis, systemd).await?;
         }
         if let Err(error) = redis.ping().await {
             tracing::warn!(%error, address = redis.address(), "Redis cannot be reached yet; work waits for it");
@@ -62,7 +82,14 @@ pub(super) async fn open_redis(settings: &Settings) -> anyhow::Result<(Redis, Op
 }
 
 /// Refuses a Redis that may lose what upstream was told is taken (`redis.require_durable`).
-async fn durable(settings: &Settings, redis: &Redis) -> anyhow::Result<()> {
+async fn durable(settings: &Settings, redis: &Redis, systemd: &Systemd) -> anyhow::Result<()> {
+    let mut wait = FIRST_WAIT;
+    while let Err(error @ queue::Error::Away { .. }) = redis.ping().await {
+        systemd.waits_for(&format!("Redis at {}", redis.address()));
+        tracing::warn!(%error, "the start waits for Redis, which is to be asked whether it keeps what it takes");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
     let asked = doctor::refusal(settings, redis).await;
     let refusal =
         asked.context("redis.require_durable is set, and Redis cannot be asked whether it keeps what it takes")?;

@@ -12,6 +12,7 @@ use futures::FutureExt as _;
 
 use super::{Applied, Cause, Executor, Trouble, ending::Finished};
 use crate::{
+    progress,
     queue::JobRef,
     store::{
         entities::job,
@@ -257,6 +258,7 @@ impl Executor {
                 }
                 Err(error) if error.is_temporary() => {
                     tracing::error!(job = %id, %error, "what became of a job waits until the database is mended");
+                    progress::goes_round();
                     tokio::time::sleep(LONGEST_WAIT).await;
                 }
                 Err(error) => {
@@ -287,6 +289,7 @@ impl Executor {
                 Ok(answer) => return answer,
                 Err(error) => {
                     tracing::warn!(%error, "a job waits for the database");
+                    progress::goes_round();
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }

@@ -17,6 +17,7 @@ use super::{EXTENSIONS, Holder, Intake, Survival, Trouble, entry};
 use crate::{
     executor::{Cause, Handled},
     links::PURPOSE_EMAIL,
+    progress,
     store::{
         entities::inbox,
         error::StoreError,
@@ -186,6 +187,7 @@ impl Intake {
 
     /// One event's turn.
     async fn turn(&self, row: inbox::Model, lease: &Lease) -> Turn {
+        progress::goes_round();
         match self.apply(&row, lease).await {
             Ok(turn) => turn,
             Err(error) if !error.is_temporary() => {

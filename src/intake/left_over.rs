@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{GROUP, Intake, Trouble, entry};
 use crate::{
+    progress,
     queue::{self, Dedicated, Error},
     store::leases::Lease,
 };
@@ -71,6 +72,7 @@ impl Intake {
         stop: &CancellationToken,
     ) -> Result<(), Trouble> {
         while !stop.is_cancelled() {
+            progress::goes_round();
             let Some(LeftOver { id, ends }) = self.first_left_over(reader).await? else {
                 // What daemons before this one had read is settled, so their names are of no more use.
                 queue::delete_idle_consumers(&self.redis, &self.stream(), GROUP, FORGET_AFTER).await?;

@@ -28,6 +28,7 @@ use super::{
     prefetch::Prefetch,
     reader::Reader,
 };
+use crate::progress::{Part, Progress, STANDSTILL};
 
 /// What a [`StreamBackend`] reads, and as whom.
 #[derive(Debug, Clone)]
@@ -36,6 +37,14 @@ pub struct StreamOptions {
     pub(super) consumer: Arc<str>,
     pub(super) prefetch: usize,
     pub(super) close_within: Duration,
+    pub(super) parts: Option<Parts>,
+}
+
+/// What is to go round for one stream.
+#[derive(Debug, Clone)]
+pub(super) struct Parts {
+    pub(super) reader: Part,
+    pub(super) handlers: Part,
 }
 
 impl StreamOptions {
@@ -47,7 +56,16 @@ impl StreamOptions {
             consumer: consumer.into(),
             prefetch: 32,
             close_within: Duration::from_secs(5),
+            parts: None,
         }
+    }
+
+    /// Has its reader watched by `progress`, and that `handlers` are given what was read.
+    #[must_use]
+    pub fn watched(mut self, progress: &Progress, handlers: Part) -> Self {
+        let reader = progress.part(format!("reader of {}", self.stream), STANDSTILL);
+        self.parts = Some(Parts { reader, handlers });
+        self
     }
 
     /// Most entries that are read ahead of the handlers (32). Twice to four times the concurrency keeps them busy.
@@ -109,6 +127,8 @@ pub struct StreamBackend {
     finish: CancellationToken,
     done: mpsc::Sender<EntryId>,
     counts: Arc<Counts>,
+    /// Until the reader starts.
+    reader: Option<Part>,
     tasks: Tasks,
 }
 
@@ -138,7 +158,14 @@ impl std::fmt::Debug for Tasks {
 impl StreamBackend {
     /// A backend that neither reads nor starts anything while `paused` holds true, and that ends when `stop` is cancelled (or
     /// its worker is stopped): entries that were not started are handed back at once, while handlers are still running.
-    pub fn new(redis: Redis, options: StreamOptions, paused: watch::Receiver<bool>, stop: &CancellationToken) -> Self {
+    pub fn new(
+        redis: Redis,
+        mut options: StreamOptions,
+        paused: watch::Receiver<bool>,
+        stop: &CancellationToken,
+    ) -> Self {
+        // Not for the acker: it goes on when the reader has ended.
+        let (reader_part, handlers) = options.parts.take().map(|parts| (parts.reader, parts.handlers)).unzip();
         let stop = stop.child_token();
         let finish = CancellationToken::new();
         let (done, done_receiver) = mpsc::channel(WAITING_MAX);
@@ -151,6 +178,7 @@ impl StreamBackend {
             paused.clone(),
             stop.clone(),
             counts.clone(),
+            handlers,
         );
         let acker = Acker {
             redis,
@@ -168,6 +196,7 @@ impl StreamBackend {
             finish,
             done,
             counts,
+            reader: reader_part,
             tasks: Tasks::Waiting(Box::new((reader, acker))),
         }
     }
@@ -183,8 +212,12 @@ impl StreamBackend {
         }
         if let Tasks::Waiting(tasks) = std::mem::replace(&mut self.tasks, Tasks::Closed) {
             let (reader, acker) = *tasks;
+            let reader = match self.reader.take() {
+                Some(part) => tokio::spawn(part.run(reader.run())),
+                None => tokio::spawn(reader.run()),
+            };
             self.tasks = Tasks::Running {
-                reader: tokio::spawn(reader.run()),
+                reader,
                 acker: tokio::spawn(acker.run()),
             };
         }

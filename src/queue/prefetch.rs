@@ -69,6 +69,11 @@ impl Prefetch {
         }
     }
 
+    /// Whether nothing waits for the worker.
+    pub(super) fn is_empty(&self) -> bool {
+        self.inner().waiting.is_empty()
+    }
+
     /// Waits until half of the buffer is free, so that a busy worker is not fed by reads of one entry, and tells how much is.
     pub(super) async fn room(&self) -> usize {
         loop {

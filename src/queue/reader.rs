@@ -21,6 +21,7 @@ use super::{
     prefetch::Prefetch,
     streams,
 };
+use crate::progress::{self, Part};
 
 /// How long one read waits for an entry. A pause or a stop takes effect within this time.
 const BLOCK: Duration = Duration::from_millis(250);
@@ -44,6 +45,8 @@ pub(super) struct Reader {
     broken: Vec<EntryId>,
     /// Whether a read has worked since the last failure.
     progress: bool,
+    /// Those whom the entries are for, if they are watched.
+    handlers: Option<Part>,
 }
 
 impl Reader {
@@ -54,6 +57,7 @@ impl Reader {
         paused: watch::Receiver<bool>,
         stop: CancellationToken,
         counts: Arc<Counts>,
+        handlers: Option<Part>,
     ) -> Self {
         Self {
             redis,
@@ -66,6 +70,7 @@ impl Reader {
             peer: None,
             broken: Vec::new(),
             progress: false,
+            handlers,
         }
     }
 
@@ -73,6 +78,7 @@ impl Reader {
     pub(super) async fn run(mut self) {
         let mut delays = retry_delays();
         while let Err(error) = self.session().await {
+            progress::goes_round();
             if let Error::Refused { answer, .. } = &error {
                 tracing::warn!(stream = %self.options.stream, %answer, "reading the stream failed; trying again");
             }
@@ -96,8 +102,16 @@ impl Reader {
             () = stop.cancelled() => return Ok(()),
         };
         while !self.stop.is_cancelled() {
+            progress::goes_round();
             self.prefetch.wake();
-            if *self.paused.borrow() {
+            let is_paused = *self.paused.borrow();
+            if let Some(handlers) = &self.handlers
+                && (is_paused || self.prefetch.is_empty())
+            {
+                // Nothing waits for them.
+                handlers.moves();
+            }
+            if is_paused {
                 tokio::select! {
                     () = sleep(PAUSED_POLL) => {}
                     () = self.stop.cancelled() => {}

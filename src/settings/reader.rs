@@ -1,7 +1,7 @@
 //! Typed reading of the merged layers. A value at fault is noted and replaced by its default, so that reading goes on
 //! and all problems are reported in one go. What was read is what is known: any other key is a problem.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub(super) struct Reader {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
     pub(super) shown: Vec<Setting>,
+    /// What each key was given, as TOML.
+    pub(super) given: BTreeMap<String, SecretString>,
 }
 
 impl Reader {
@@ -41,6 +43,7 @@ impl Reader {
             problems,
             warnings: Vec::new(),
             shown: Vec::new(),
+            given: BTreeMap::new(),
         }
     }
 
@@ -326,7 +329,10 @@ impl Reader {
         let value = find(&self.merged, key)?;
         let source = source_of(value);
         match shape_of(value, shape) {
-            Ok(literal) => Some((literal, source)),
+            Ok(literal) => {
+                self.given.insert(key.to_owned(), literal.to_string().into());
+                Some((literal, source))
+            }
             Err(what) => {
                 self.problems.push(Problem {
                     key: key.to_owned(),

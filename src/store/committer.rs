@@ -22,6 +22,7 @@ use super::{
     statements::Statements,
     transition::{Transition, Verdict},
 };
+use crate::progress;
 
 /// Most transitions in one transaction: more gains nothing (ARCHITECTURE, "Group commit").
 const MAX_BATCH: usize = 64;
@@ -114,6 +115,7 @@ impl Store {
             match answer {
                 Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => {
                     tracing::warn!(%error, "a commit waits for the database");
+                    progress::goes_round();
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }

@@ -27,6 +27,7 @@ mod retention;
 mod review;
 mod runbook;
 mod scale;
+mod service;
 mod steps;
 mod store;
 mod terms;

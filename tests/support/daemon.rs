@@ -124,6 +124,7 @@ impl Builder {
         TestDaemon {
             process: None,
             base_url: String::new(),
+            variables: Vec::new(),
             client,
             prefix,
             smtp,
@@ -139,6 +140,8 @@ impl Builder {
 pub(crate) struct TestDaemon {
     process: Option<ChildProcess>,
     base_url: String,
+    /// Of the environment of every run.
+    variables: Vec<(String, String)>,
     client: reqwest::Client,
     prefix: String,
     /// The mail server, when [`Builder::smtp`] asked for it.
@@ -167,6 +170,23 @@ impl TestDaemon {
         self.base_url = base_url;
     }
 
+    /// Runs `enrolld run`, and does not wait until it is ready.
+    pub(crate) fn start_unready(&mut self) {
+        self.process = Some(self.spawn(self.command(&["run"]), &self.path("data")));
+    }
+
+    /// Returns once a daemon that was started so is ready.
+    pub(crate) async fn wait_ready(&mut self) {
+        let mut process = self.process.take().expect("the daemon runs");
+        self.base_url = self.ready(&mut process, &self.path("data")).await;
+        self.process = Some(process);
+    }
+
+    /// Sets a variable of the environment of every run from now on.
+    pub(crate) fn variable(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.push((name.to_owned(), value.into()));
+    }
+
     /// Runs another daemon on the same database, Redis and mail, as a second host would. It ends with the value returned.
     pub(crate) async fn start_second(&self) -> ChildProcess {
         let data = self.path("data-of-the-second");
@@ -177,7 +197,13 @@ impl TestDaemon {
     }
 
     /// Runs `command`, and returns its process and address once it is ready.
-    async fn run(&self, mut command: Command, data: &Path) -> (ChildProcess, String) {
+    async fn run(&self, command: Command, data: &Path) -> (ChildProcess, String) {
+        let mut process = self.spawn(command, data);
+        let base_url = self.ready(&mut process, data).await;
+        (process, base_url)
+    }
+
+    fn spawn(&self, mut command: Command, data: &Path) -> ChildProcess {
         let address = data.join("http.addr");
         // What a killed daemon left would lead to a port of nobody's, or of somebody else's.
         let _ = fs::remove_file(&address);
@@ -189,17 +215,20 @@ impl TestDaemon {
         command
             .stdout(log.try_clone().expect("a file handle can be doubled"))
             .stderr(log);
-        let mut process = ChildProcess::spawn(&mut command);
+        ChildProcess::spawn(&mut command)
+    }
 
+    /// The address of a daemon, once it is ready.
+    async fn ready(&self, process: &mut ChildProcess, data: &Path) -> String {
         let start = Instant::now();
         loop {
-            if let Ok(written) = fs::read_to_string(&address)
+            if let Ok(written) = fs::read_to_string(data.join("http.addr"))
                 && let Ok(address) = written.trim().parse::<std::net::SocketAddr>()
             {
                 let base_url = format!("http://{address}");
                 let answer = self.client.get(format!("{base_url}/readyz")).send().await;
                 if answer.is_ok_and(|answer| answer.status().is_success()) {
-                    return (process, base_url);
+                    return base_url;
                 }
             }
             let end = process.exited();
@@ -213,10 +242,25 @@ impl TestDaemon {
         }
     }
 
+    /// Sends SIGHUP: what `systemctl reload` does.
+    pub(crate) fn reload(&mut self) {
+        self.process.as_mut().expect("the daemon runs").signal(Signal::HUP);
+    }
+
+    /// Sends SIGTERM, and does not wait for the end.
+    pub(crate) fn tell_to_stop(&mut self) {
+        self.process.as_mut().expect("the daemon runs").signal(Signal::TERM);
+    }
+
     /// Sends SIGTERM, and waits for the end: what `systemctl stop` does.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.tell_to_stop();
+        self.wait_end()
+    }
+
+    /// Waits for the end of a daemon that was told to stop.
+    pub(crate) fn wait_end(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("the daemon runs");
-        process.signal(Signal::TERM);
         // Above the default of `shutdown.grace`, 25 s.
         let end = process.wait_within(Duration::from_secs(30));
         end.expect("the daemon ends within its shutdown.grace")
@@ -301,6 +345,9 @@ impl TestDaemon {
             if name.to_string_lossy().starts_with("ENROLLD__") {
                 command.env_remove(name);
             }
+        }
+        for (name, value) in &self.variables {
+            command.env(name, value);
         }
         command
     }
