@@ -22,7 +22,7 @@ mod review;
 mod schedules;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use self::output::{Closed, Stdout};
 use crate::{
     daemon::{self, Reload},
     demo, logging,
-    settings::{Settings, environment},
+    settings::{Settings, SettingsError, credentials_dir, environment},
 };
 
 /// How long what still runs in the background may take to end once the command is done.
@@ -47,9 +47,9 @@ const END_WITHIN: Duration = Duration::from_secs(1);
 #[command(
     name = "enrolld",
     version,
-    after_help = "Settings come from --config FILE, or else /etc/enrolld/enrolld.toml, and from
-the environment: ENROLLD__DATABASE__URL is database.url. `enrolld config show`
-lists them all.
+    after_help = "Settings come from --config FILE, or else /etc/enrolld/enrolld.toml, then from
+credentials of systemd named after their keys, then from the environment:
+ENROLLD__DATABASE__URL is database.url. `enrolld config show` lists them all.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.
 
@@ -213,10 +213,10 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         Verb::Completions { shell } => packaged::completions(shell, Cli::command()),
         Verb::Man { folder } => packaged::man_pages(&folder, Cli::command()),
         Verb::Settled(command) => {
-            let settings = Settings::load(cli.config.as_deref(), environment())?;
+            let settings = load(cli.config.as_deref())?;
             if matches!(command, Command::Run) {
                 let filter = logging::init(&settings.log);
-                let read = Box::new(move || Settings::load(cli.config.as_deref(), environment()));
+                let read = Box::new(move || load(cli.config.as_deref()));
                 return block_on(Box::pin(daemon::run(settings, Reload { read, filter })));
             }
             logging::init_for_command();
@@ -227,6 +227,11 @@ fn start(cli: Cli) -> anyhow::Result<()> {
             })
         }
     }
+}
+
+/// From all that this process was given.
+fn load(file: Option<&Path>) -> Result<Settings, SettingsError> {
+    Settings::load(file, credentials_dir().as_deref(), environment())
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! The settings: embedded defaults, then a file, then the environment, checked as a whole.
+//! The settings: embedded defaults, then a file, then credentials, then the environment, checked as a whole.
 //!
 //! [`Settings::load`] reports every problem in one go, each with its key and remedy. No secret is ever part of a
 //! problem, a warning, `Debug`, [`Settings::describe`] or [`Settings::to_toml`].
@@ -6,6 +6,7 @@
 //! Each section is a struct in the file named for its concern; the `reader` collects problems and learns the known keys
 //! from what is read, so that there is no second list of keys to keep.
 
+mod credentials;
 mod engine;
 mod http;
 mod layers;
@@ -25,6 +26,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+pub use credentials::credentials_dir;
 pub use engine::{
     DirectoryKind, DirectorySettings, DispatcherSettings, HeartbeatSettings, IntakeSettings, JOBS, LogFormat,
     LogSettings, ShutdownSettings, WorkerSettings, WorkersSettings,
@@ -41,6 +43,7 @@ pub use workflow::{
     PersonalDomainsSettings, ReviewSettings, TermsSettings,
 };
 
+use credentials::Credentials;
 use reader::Reader;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -123,12 +126,16 @@ pub struct Setting {
 }
 
 impl Settings {
-    /// Reads `file`, or without one [`SYSTEM_FILE`] if that exists, then the variables of `env` that start with
-    /// `ENROLLD__`; see [`environment`].
+    /// Reads `file`, or without one [`SYSTEM_FILE`] if that exists, then the folder of `credentials` (see [`credentials_dir`]), then the
+    /// variables of `env` that start with `ENROLLD__`; see [`environment`].
     ///
     /// # Errors
-    /// The file cannot be read, or any value is at fault: all problems at once.
-    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Self, SettingsError> {
+    /// File or folder cannot be read, or any value is at fault: all problems at once.
+    pub fn load(
+        file: Option<&Path>,
+        credentials: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
         let path = file.unwrap_or(Path::new(SYSTEM_FILE));
         let text = match read_file(path) {
             Ok(text) => Some(text),
@@ -136,19 +143,33 @@ impl Settings {
             Err(error) => return Err(unreadable(path, &error)),
         };
         let name = path.display().to_string();
-        Self::parse(text.as_deref().map(|text| (name.as_str(), text)), env)
+        let credentials = match credentials {
+            Some(folder) => Credentials::read(folder, layers::is_section)?,
+            None => Credentials::default(),
+        };
+        Self::of_layers(text.as_deref().map(|text| (name.as_str(), text)), credentials, env)
     }
 
-    /// As [`Settings::load`], with the file's name and text given. Touches nothing outside.
+    /// As [`Settings::load`], with the file's name and text given, and without credentials. Touches nothing outside.
     pub fn parse(
         file: Option<(&str, &str)>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let mut layers = layers::merge(file, env)?;
+        Self::of_layers(file, Credentials::default(), env)
+    }
+
+    fn of_layers(
+        file: Option<(&str, &str)>,
+        credentials: Credentials,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let mut layers = layers::merge(file, credentials, env)?;
         let foreign = std::mem::take(&mut layers.foreign);
+        let other_credentials = std::mem::take(&mut layers.other_credentials);
         let mut reader = Reader::new(layers);
         let mut settings = Self::read(&mut reader);
         reader.reject_unknown(foreign);
+        reader.doubt(&other_credentials);
         if reader.problems.is_empty() {
             settings.warnings = reader.warnings;
             settings.described = reader.shown;

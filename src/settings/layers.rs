@@ -1,9 +1,12 @@
-//! The layers of the configuration, merged by the crate `config`: embedded defaults, file, environment.
+//! The layers of the configuration, merged by the crate `config`: embedded defaults, file, credentials, environment.
 
 use std::collections::HashMap;
 
 use config::{Config, ConfigError, Environment, Map, Value, ValueKind};
 
+use secrecy::ExposeSecret as _;
+
+use super::credentials::{Credential, Credentials};
 use super::problem::{Problem, SettingsError, Source};
 
 /// Every key with its meaning and default.
@@ -18,6 +21,7 @@ const HIGHEST_INDEX: usize = 31;
 
 /// As the crate `config` names it in [`Value::origin`].
 const ENVIRONMENT: &str = "the environment";
+const CREDENTIAL: &str = "a credential";
 const DEFAULT: &str = "default";
 
 /// The merged values, and the defaults alone to fall back to where a value is at fault.
@@ -28,14 +32,25 @@ pub(super) struct Layers {
     pub(super) foreign: Vec<(String, Source)>,
     /// Problems met while reading the layers.
     pub(super) problems: Vec<Problem>,
+    /// Names of credentials that are no settings.
+    pub(super) other_credentials: Vec<String>,
 }
 
-/// Merges the embedded defaults, the text of a file (with its name), and the environment.
+/// Whether a section of the settings has this name.
+pub(super) fn is_section(name: &str) -> bool {
+    DEFAULT_TOML.lines().any(|line| {
+        let header = line.strip_prefix('[').and_then(|rest| rest.split(['.', ']']).next());
+        header == Some(name)
+    })
+}
+
+/// Merges the embedded defaults, the text of a file (with its name), the credentials, and the environment.
 ///
 /// # Errors
 /// The file is not TOML. Then nothing else is judged, since much would be missing.
 pub(super) fn merge(
     file: Option<(&str, &str)>,
+    credentials: Credentials,
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Layers, SettingsError> {
     let mut foreign = Vec::new();
@@ -45,6 +60,9 @@ pub(super) fn merge(
     if let Some((name, text)) = file {
         builder = builder.add_source(TomlLayer::parse(name, text, &mut foreign)?);
     }
+    builder = builder.add_source(TomlLayer {
+        values: handed_over(credentials.settings, &mut foreign, &mut problems),
+    });
     let variables = variables(env, &mut foreign, &mut problems);
     let environment = Environment::with_prefix("ENROLLD")
         .prefix_separator("__")
@@ -60,6 +78,7 @@ pub(super) fn merge(
         defaults: Value::new(None, defaults.values),
         foreign,
         problems,
+        other_credentials: credentials.others,
     })
 }
 
@@ -68,6 +87,7 @@ pub(super) fn source_of(value: &Value) -> Source {
     match value.origin() {
         None | Some(DEFAULT) => Source::Default,
         Some(ENVIRONMENT) => Source::Environment,
+        Some(CREDENTIAL) => Source::Credential,
         Some(path) => Source::File(path.into()),
     }
 }
@@ -152,7 +172,7 @@ fn variables(
         else {
             continue;
         };
-        let key = dotted(path);
+        let key = dotted(path.to_lowercase().split("__"));
         if value.contains(char::REPLACEMENT_CHARACTER) {
             problems.push(Problem {
                 key,
@@ -169,10 +189,36 @@ fn variables(
     taken
 }
 
-/// `PROVISIONING__TARGETS__0__URL` is `provisioning.targets[0].url`.
-fn dotted(path: &str) -> String {
-    let mut key = String::with_capacity(path.len());
-    for segment in path.to_lowercase().split("__") {
+/// The credentials that are settings, by key: `provisioning.targets.0.token` is `provisioning.targets[0].token`.
+fn handed_over(
+    credentials: Vec<Credential>,
+    foreign: &mut Vec<(String, Source)>,
+    problems: &mut Vec<Problem>,
+) -> Map<String, Value> {
+    let mut values = Map::new();
+    for Credential { name, text } in credentials {
+        let key = dotted(name.split('.'));
+        match text {
+            Err(what) => problems.push(Problem {
+                key,
+                what,
+                remedy: "hand over a file that holds the value alone, as text".to_owned(),
+                source: Source::Credential,
+            }),
+            Ok(_) if !mergeable(&key) => foreign.push((key, Source::Credential)),
+            Ok(text) => {
+                let text = ValueKind::String(text.expose_secret().to_owned());
+                values.insert(key, Value::new(Some(&CREDENTIAL.to_owned()), text));
+            }
+        }
+    }
+    values
+}
+
+/// The key of a path in segments: `provisioning`, `targets`, `0`, `url` is `provisioning.targets[0].url`.
+fn dotted<'s>(segments: impl Iterator<Item = &'s str>) -> String {
+    let mut key = String::new();
+    for segment in segments {
         if !key.is_empty() && segment.parse::<usize>().is_ok_and(|index| index <= HIGHEST_INDEX) {
             key.push('[');
             key.push_str(segment);

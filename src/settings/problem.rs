@@ -15,6 +15,8 @@ pub enum Source {
     Default,
     /// The settings file.
     File(PathBuf),
+    /// A file named after the key, handed over by systemd (`LoadCredential=`).
+    Credential,
     /// A variable `ENROLLD__SECTION__KEY`.
     Environment,
 }
@@ -24,6 +26,7 @@ impl fmt::Display for Source {
         match self {
             Self::Default => f.write_str("default"),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Credential => f.write_str("credential"),
             Self::Environment => f.write_str("environment"),
         }
     }
@@ -48,6 +51,7 @@ impl fmt::Display for Problem {
         match &self.source {
             Source::Default => {}
             Source::File(path) => write!(f, " (in {})", path.display())?,
+            Source::Credential => write!(f, " (in the credential {})", credential(&self.key))?,
             Source::Environment => write!(f, " (in the environment: {})", variable(&self.key))?,
         }
         write!(f, "\n    {}", self.remedy)
@@ -100,18 +104,30 @@ pub(super) fn variable(key: &str) -> String {
     format!("{}{}", super::layers::PREFIX, path.to_uppercase())
 }
 
+/// The name of the credential for `key`: `provisioning.targets.0.token` for `provisioning.targets[0].token`.
+fn credential(key: &str) -> String {
+    key.replace('[', ".").replace(']', "")
+}
+
+/// The key that is most like the unknown key `key`, if it is alike enough to be meant.
+pub(super) fn alike<'k>(key: &str, known: impl Iterator<Item = &'k String>) -> Option<&'k String> {
+    if key.len() > LONGEST_SUGGESTED {
+        return None;
+    }
+    let by_likeness = known
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(key, candidate), candidate))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    by_likeness
+        .filter(|(likeness, _)| *likeness >= 0.7)
+        .map(|(_, candidate)| candidate)
+}
+
 /// The remedy for the unknown key `key`, from the keys there are.
 pub(super) fn did_you_mean<'k>(key: &str, known: impl Iterator<Item = &'k String> + Clone) -> String {
+    if let Some(candidate) = alike(key, known.clone()) {
+        return format!("did you mean {candidate}?");
+    }
     if key.len() <= LONGEST_SUGGESTED {
-        let by_likeness = known
-            .clone()
-            .map(|candidate| (strsim::normalized_damerau_levenshtein(key, candidate), candidate))
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        if let Some((likeness, candidate)) = by_likeness
-            && likeness >= 0.7
-        {
-            return format!("did you mean {candidate}?");
-        }
         // The right name in the wrong section, where there is only one of that name.
         let leaf = key.rsplit('.').next().unwrap_or(key);
         let mut namesakes = known

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use super::Setting;
 use super::layers::{Layers, source_of};
-use super::problem::{Problem, Source, did_you_mean, variable};
+use super::problem::{Problem, Source, alike, did_you_mean, variable};
 use super::secret_url::SecretUrl;
 use super::shape::{Shape, find, is_table, items_of, kind_of, pattern, shape_of, shortened, text_of};
 use super::values;
@@ -35,6 +35,7 @@ impl Reader {
             defaults,
             foreign: _,
             problems,
+            other_credentials: _,
         } = layers;
         Self {
             merged,
@@ -247,6 +248,18 @@ impl Reader {
                 remedy,
                 source,
             });
+        }
+    }
+
+    /// Warns of credentials that are no settings, but look as if they were meant to be.
+    pub(super) fn doubt(&mut self, credentials: &[String]) {
+        for name in credentials {
+            if let Some(key) = alike(name, self.known.iter()) {
+                self.warnings.push(format!(
+                    "the credential {} is no setting; did you mean {key}?",
+                    shortened(name)
+                ));
+            }
         }
     }
 

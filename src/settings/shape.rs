@@ -73,7 +73,7 @@ pub(super) fn find<'v>(root: &'v Value, key: &str) -> Option<&'v Value> {
 
 /// `value` as the wanted shape. Texts of the environment are read as numbers and flags; a list may be one text.
 pub(super) fn shape_of(value: &Value, shape: Shape) -> Result<toml::Value, String> {
-    let from_environment = source_of(value) == Source::Environment;
+    let from_environment = matches!(source_of(value), Source::Environment | Source::Credential);
     match (shape, &value.kind) {
         (Shape::Text, ValueKind::String(text)) => Ok(toml::Value::from(text.as_str())),
         (Shape::Integer, ValueKind::I64(number)) => Ok(toml::Value::from(*number)),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use enrolld::settings::{DatabaseUrl, Settings, Source};
+use enrolld::settings::{DatabaseUrl, Settings, SettingsError, Source};
 use secrecy::ExposeSecret;
 
 use super::{SENTINEL, described, valid};
@@ -120,7 +120,7 @@ fn links_stand_below_the_public_url() {
 #[test]
 fn files_that_cannot_be_read_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    let load = |path: &Path| Settings::load(Some(path), std::iter::empty());
+    let load = |path: &Path| Settings::load(Some(path), None, std::iter::empty());
     let path = dir.path().join("none.toml");
     let shown = load(&path).unwrap_err().to_string();
     assert!(
@@ -167,4 +167,110 @@ fn what_is_legal_but_hardly_meant_is_a_warning() {
         !warnings("[mail]\ntransport = 'smtp'\nsmtp.url = 'smtp://127.0.0.1:25'\nsmtp.timeout='31s'")
             .contains("unencrypted")
     );
+}
+
+/// Settings from a file and a folder of credentials.
+fn with_credentials(
+    file: &str,
+    credentials: &[(&str, &[u8])],
+    env: &[(&str, &str)],
+) -> Result<Settings, SettingsError> {
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let path = folder.path().join("enrolld.toml");
+    std::fs::write(&path, file).expect("the folder is writable");
+    let handed_over = folder.path().join("credentials");
+    std::fs::create_dir(&handed_over).expect("the folder is writable");
+    for (name, content) in credentials {
+        std::fs::write(handed_over.join(name), content).expect("the folder is writable");
+    }
+    let env = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::load(Some(&path), Some(&handed_over), env.collect::<Vec<_>>().into_iter())
+}
+
+#[test]
+fn credentials_come_after_the_file_and_before_the_environment() {
+    let file = "redis.url = 'redis://of-file/'\nintake.batch = 5\n[[provisioning.targets]]\nname = 'a'\nurl = 'https://a.example'";
+    let token = format!("{SENTINEL}\n");
+    let settings = with_credentials(
+        file,
+        &[
+            ("redis.url", b"redis://of-credential/\n"),
+            ("intake.batch", b"6"),
+            ("redis.prefix", b"of-credential"),
+            ("provisioning.targets.0.token", token.as_bytes()),
+            ("terms.reminders", b"1h,2h\r\n"),
+            // For other purposes.
+            ("redis-ca.pem", b"\xff"),
+            ("enrolld.toml", b""),
+        ],
+        &[("ENROLLD__REDIS__PREFIX", "of-env")],
+    )
+    .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(settings.redis.url.as_ref().unwrap().expose(), "redis://of-credential/");
+    assert_eq!((settings.redis.prefix.as_str(), settings.intake.batch), ("of-env", 6));
+    assert_eq!(settings.terms.reminders.len(), 2);
+    let token = settings.provisioning.targets[0].token.as_ref().unwrap();
+    assert_eq!(token.expose_secret(), SENTINEL, "without the line end");
+    let shown = described(&settings);
+    assert_eq!(shown["redis.url"].1, &Source::Credential);
+    assert_eq!(shown["provisioning.targets[0].token"], ("(set)", &Source::Credential));
+    assert_eq!(settings.warnings, Vec::<String>::new());
+    assert!(!settings.to_toml().contains(SENTINEL) && !format!("{settings:?}").contains(SENTINEL));
+}
+
+#[test]
+fn credentials_at_fault_are_named_and_never_shown() {
+    let large = vec![b'x'; 64 * 1024 + 1];
+    let secret = format!("mysql://u:{SENTINEL}@h/d");
+    let error = with_credentials(
+        "",
+        &[
+            ("database.url", secret.as_bytes()),
+            ("redis.ulr", b"redis://h/"),
+            ("http.api_token", b"\xff\xfe"),
+            ("security.link_key", &large),
+        ],
+        &[],
+    )
+    .unwrap_err()
+    .to_string();
+    for expected in [
+        "database.url: has the scheme \"mysql\" (in the credential database.url)",
+        "redis.ulr: is not a known key (in the credential redis.ulr)\n      did you mean redis.url?",
+        "http.api_token: is not valid UTF-8 (in the credential http.api_token)",
+        "security.link_key: is larger than 64 KiB",
+    ] {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    assert!(!error.contains(SENTINEL));
+
+    let doubtful = with_credentials("", &[("databse.url", b"postgres://h/d")], &[]).unwrap();
+    assert_eq!(
+        doubtful.warnings,
+        ["the credential databse.url is no setting; did you mean database.url?"]
+    );
+    let missing = Settings::load(None, Some(Path::new("/nonexistent")), std::iter::empty()).unwrap_err();
+    assert!(
+        missing.to_string().contains("/nonexistent: cannot be read"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn what_differs_between_two_settings_is_named_secrets_too() {
+    let of = |token: &str, more: &str| valid(&format!("http.api_token = '{token}'\n{more}"), &[]);
+    let before = of(SENTINEL, "");
+    assert_eq!(before.differences(&of(SENTINEL, "")), Vec::<String>::new());
+    let target = "review.sla = '1h'\n[[provisioning.targets]]\nname = 'a'\nurl = 'https://a.example'";
+    let after = of("another-token-of-the-api", target);
+    let expected = [
+        "http.api_token",
+        "provisioning.targets[0].name",
+        "provisioning.targets[0].url",
+        "review.sla",
+    ];
+    assert_eq!(before.differences(&after), expected);
+    assert_eq!(after.differences(&before), expected);
 }
