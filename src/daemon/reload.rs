@@ -41,8 +41,12 @@ impl Reload {
                         tracing::info!(filter, "log.filter is another one from now on");
                     }
                     remark(&settings, &new);
+                    true
                 }
-                Err(error) => tracing::error!(%error, "the settings cannot be used; those of before hold"),
+                Err(error) => {
+                    tracing::error!(%error, "the settings cannot be used; those of before hold");
+                    false
+                }
             });
         }
     }

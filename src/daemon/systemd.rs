@@ -14,6 +14,9 @@ const TIME_TO_START: Duration = Duration::from_mins(1);
 /// Time asked for whenever a job has ended during the drain.
 const TIME_TO_DRAIN: Duration = Duration::from_secs(15);
 
+/// At the end of the line for people.
+const BAD_SETTINGS: &str = "; the settings as they are now cannot be used, see the log";
+
 /// The service manager. Clones tell the same one.
 #[derive(Debug, Clone)]
 pub struct Systemd(Option<Arc<Mutex<Told>>>);
@@ -23,6 +26,8 @@ pub struct Systemd(Option<Arc<Mutex<Told>>>);
 struct Told {
     stage: Stage,
     status: String,
+    /// Whether the settings could not be used when they were read last.
+    has_bad_settings: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +43,7 @@ impl Systemd {
         Self(Some(Arc::new(Mutex::new(Told {
             stage: Stage::Starting,
             status: String::new(),
+            has_bad_settings: false,
         }))))
     }
 
@@ -75,21 +81,24 @@ impl Systemd {
         });
     }
 
-    /// The settings are read again by `reload`. In the start, and in the end, that is nothing to tell.
-    pub(super) fn reloads(&self, reload: impl FnOnce()) {
-        let is_ready = self.with(|told| told.stage == Stage::Ready).unwrap_or_default();
-        if !is_ready {
-            reload();
-            return;
-        }
-        let now = NotifyState::monotonic_usec_now();
-        let now = now.map(|now| now.to_string());
-        self.with(|_| send(&[vec![NotifyState::Reloading.to_string()], now.into_iter().collect()].concat()));
-        reload();
+    /// The settings are read again by `reload`, which tells whether they can be used; if not, so does the line for people from now on.
+    pub(super) fn reloads(&self, reload: impl FnOnce() -> bool) {
         self.with(|told| {
             if told.stage == Stage::Ready {
-                send(&[NotifyState::Ready.to_string()]);
+                let now = NotifyState::monotonic_usec_now().map(|now| now.to_string());
+                send(&[vec![NotifyState::Reloading.to_string()], now.into_iter().collect()].concat());
             }
+        });
+        let is_sound = reload();
+        self.with(|told| {
+            let plain = told.status.trim_end_matches(BAD_SETTINGS).to_owned();
+            told.has_bad_settings = !is_sound;
+            let mut news = told.status(plain);
+            // In the start, and in the end, that is not the word for it.
+            if told.stage == Stage::Ready {
+                news.push(NotifyState::Ready.to_string());
+            }
+            send(&news);
         });
     }
 
@@ -125,7 +134,10 @@ impl Systemd {
 
 impl Told {
     /// The line for people, where it is another one than before.
-    fn status(&mut self, status: String) -> Vec<String> {
+    fn status(&mut self, mut status: String) -> Vec<String> {
+        if self.has_bad_settings {
+            status.push_str(BAD_SETTINGS);
+        }
         if status == self.status {
             return Vec::new();
         }

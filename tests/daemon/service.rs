@@ -161,9 +161,26 @@ async fn settings_are_read_again_on_sighup() {
     fs::write(&file, format!("{settings}intake.batch = 0\n")).expect("the file is writable");
     daemon.reload();
     systemd.wait("RELOADING=1");
-    systemd.wait("READY=1");
+    let told = systemd.wait("READY=1");
+    let at_fault = told
+        .iter()
+        .find(|told| told.contains("; the settings as they are now cannot be used"));
+    assert!(
+        at_fault.is_some_and(|told| told.starts_with("STATUS=working; ")),
+        "{told:?}"
+    );
     wait_log(&daemon, "the settings cannot be used; those of before hold");
     assert!(daemon.log().contains("write a whole number from 1 to 1000"));
+
+    fs::write(&file, format!("{changed}log.filter = 'warn'\n")).expect("the file is writable");
+    daemon.reload();
+    systemd.wait("RELOADING=1");
+    let told = systemd.wait("READY=1");
+    let status = told.iter().find(|told| told.starts_with("STATUS="));
+    assert!(
+        status.is_some_and(|told| !told.contains("settings")),
+        "they are mended: {told:?}"
+    );
 
     // The filter of before holds: a stop is no warning.
     assert_eq!(daemon.terminate().code(), Some(0));
