@@ -7,27 +7,36 @@ CARGO_TARGET_DIR ?= target
 MINUTES ?= 5
 SEED ?= 1
 PERCENT ?= 100
-.PHONY: help demo test chaos scale fuzz bench fmt lint deny
+.PHONY: help demo test systemd-test deb chaos scale fuzz bench fmt lint deny
 
 # How long `make fuzz` tries each target, in seconds.
 SECONDS ?= 60
 FUZZ_TARGETS := intake_entry link_tokens directory_json directory_csv
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## build, and run the main job end to end on SQLite and a private redis-server
 	scripts/install-missing rustc build-tools redis
 	$(CARGO) build
 	"$(CARGO_TARGET_DIR)/debug/enrolld" demo
 
-test: ## everything that must pass: format, lints, dependencies, tests on both databases, docs
+test: ## everything that must pass: format, lints, dependencies, tests on both databases and under systemd, docs
 	scripts/install-missing rustc build-tools redis postgres cargo-nextest cargo-deny
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory deny
 	$(CARGO) nextest run --workspace
+	tests/systemd/run
 	$(CARGO) test --doc --workspace
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace
+
+systemd-test: ## the package under the systemd of this machine, booted in namespaces of its own; takes root
+	scripts/install-missing rustc build-tools
+	tests/systemd/run
+
+deb: ## the Debian package, in target/debian
+	scripts/install-missing rustc build-tools cargo-deb
+	scripts/make-deb
 
 chaos: ## registrations on all roads while servers and daemons are killed at random: make chaos MINUTES=30 SEED=7
 	scripts/install-missing rustc build-tools redis postgres cargo-nextest
