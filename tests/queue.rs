@@ -17,6 +17,7 @@ use std::{
 };
 
 use apalis::{layers::WorkerBuilderExt, prelude::*};
+use enrolld::progress::{Progress, STANDSTILL};
 use enrolld::queue::{self, Counts, Error, JobRef, Redis, StreamBackend, StreamOptions, stream_name};
 use redis_server::RedisServer;
 use tokio::{
@@ -619,4 +620,43 @@ async fn a_restart_between_two_operations_goes_unnoticed() {
     server.restart();
     redis.ping().await.expect("pings again");
     assert!(redis.health().reachable);
+}
+
+#[tokio::test]
+async fn reader_and_handlers_go_round_idle_and_while_redis_is_away() {
+    let mut server = RedisServer::start();
+    let redis = Redis::open(&server.url()).expect("opens");
+    let progress = Progress::default();
+    let handlers = progress.part("handlers", STANDSTILL);
+    let (_pause, paused) = watch::channel(false);
+    let stop = CancellationToken::new();
+    let options =
+        StreamOptions::new(stream_name("watched", "notification"), "one").watched(&progress, handlers.clone());
+    let worker = WorkerBuilder::new("test")
+        .backend(StreamBackend::new(redis.clone(), options, paused, &stop))
+        .build(async |_: JobRef| Ok::<(), BoxDynError>(()));
+    let worker = tokio::spawn(worker.run());
+
+    let all_move = async |what: &str| {
+        let now = tokio::time::Instant::now();
+        // Whoever has not moved since now would stand still by then.
+        until(what, || async { progress.standing_still(now + STANDSTILL).is_empty() }).await;
+    };
+    all_move("idle").await;
+    server.kill();
+    until("Redis is away", || async { !redis.health().reachable }).await;
+    all_move("Redis away").await;
+    server.restart();
+    until("Redis is back", || async { redis.health().reachable }).await;
+    all_move("Redis back").await;
+
+    stop.cancel();
+    within(worker).await.expect("no panic").expect("no error");
+    let after_all = tokio::time::Instant::now() + STANDSTILL * 2;
+    let still: Vec<_> = progress
+        .standing_still(after_all)
+        .into_iter()
+        .map(|still| still.part)
+        .collect();
+    assert_eq!(still, ["handlers"], "the reader has ended");
 }

@@ -79,6 +79,10 @@ impl Reader {
         let mut delays = retry_delays();
         while let Err(error) = self.session().await {
             progress::goes_round();
+            // With Redis away they get nothing, and may wait to acknowledge: that is no standstill of theirs.
+            if let Some(handlers) = &self.handlers {
+                handlers.moves();
+            }
             if let Error::Refused { answer, .. } = &error {
                 tracing::warn!(stream = %self.options.stream, %answer, "reading the stream failed; trying again");
             }
