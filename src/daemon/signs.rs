@@ -14,7 +14,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{systemd::Systemd, work::Tally};
-use crate::{progress::Progress, queue::Redis, store::Store};
+use crate::{
+    progress::{Progress, Standstill},
+    queue::Redis,
+    store::Store,
+};
 
 /// How often it is looked whether all parts go round; more often where the watchdog bites sooner.
 const ROUND: Duration = Duration::from_secs(5);
@@ -56,21 +60,7 @@ impl Signs {
         let mut known = BTreeSet::new();
         loop {
             rounds.tick().await;
-            let still = self.progress.standing_still(Instant::now());
-            if still.is_empty() {
-                self.systemd.lives();
-            }
-            for standstill in &still {
-                if !known.contains(&standstill.part) {
-                    let (part, still) = (&standstill.part, standstill.still);
-                    tracing::error!(
-                        part,
-                        ?still,
-                        "a part of the daemon stands still; the watchdog is not fed any more"
-                    );
-                }
-            }
-            known = still.into_iter().map(|standstill| standstill.part).collect();
+            known = round(&self.systemd, &self.progress, &known, Instant::now());
         }
     }
 
@@ -121,6 +111,22 @@ impl Signs {
     }
 }
 
+/// Feeds the watchdog, unless parts stand still; tells the log of those that were not `known` to, and returns all that do.
+fn round(systemd: &Systemd, progress: &Progress, known: &BTreeSet<String>, now: Instant) -> BTreeSet<String> {
+    let still = progress.standing_still(now);
+    if still.is_empty() {
+        systemd.lives();
+    }
+    for Standstill { part, still } in still.iter().filter(|standstill| !known.contains(&standstill.part)) {
+        tracing::error!(
+            part,
+            ?still,
+            "a part of the daemon stands still; the watchdog is not fed any more"
+        );
+    }
+    still.into_iter().map(|standstill| standstill.part).collect()
+}
+
 fn missing(has_database: bool, has_redis: bool, redis: &str) -> Option<String> {
     match (has_database, has_redis) {
         (true, true) => None,
@@ -143,5 +149,50 @@ fn draining(running: u64) -> String {
         0 => "stopping".to_owned(),
         1 => "stopping; 1 job still runs".to_owned(),
         number => format!("stopping; {number} jobs still run"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::progress::STANDSTILL;
+
+    #[test]
+    fn the_watchdog_is_fed_while_all_parts_go_round() {
+        let (told, telling) = mpsc::channel();
+        let systemd = Systemd::told_by(move |news| told.send(news.to_vec()).expect("the test listens"));
+        let fed = || telling.try_iter().flatten().filter(|line| line == "WATCHDOG=1").count();
+        let progress = Progress::default();
+        let (intake, timers) = (progress.part("intake", STANDSTILL), progress.part("timers", STANDSTILL));
+        let (now, later) = (Instant::now(), Instant::now() + STANDSTILL * 2);
+        let known = round(&systemd, &progress, &BTreeSet::new(), now);
+        assert_eq!((known.len(), fed()), (0, 1));
+
+        let known = round(&systemd, &progress, &known, later);
+        assert_eq!((known.len(), fed()), (2, 0), "nobody has moved until then");
+        drop(timers);
+        let known = round(&systemd, &progress, &known, later);
+        assert_eq!(
+            (known, fed()),
+            (BTreeSet::from(["intake".to_owned()]), 0),
+            "one is enough"
+        );
+        drop(intake);
+        let known = round(&systemd, &progress, &BTreeSet::new(), later);
+        assert_eq!((known.len(), fed()), (0, 1));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_named() {
+        assert_eq!(missing(true, true, "h:6379"), None);
+        assert_eq!(missing(true, false, "h:6379").as_deref(), Some("Redis at h:6379"));
+        assert_eq!(missing(false, true, "h:6379").as_deref(), Some("the database"));
+        assert_eq!(
+            missing(false, false, "h:6379").as_deref(),
+            Some("the database, and Redis at h:6379")
+        );
+        assert_eq!(draining(1), "stopping; 1 job still runs");
     }
 }

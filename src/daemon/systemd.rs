@@ -2,6 +2,7 @@
 //! (`systemctl status`). Where no systemd listens, nothing is told.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -21,9 +22,12 @@ const BAD_SETTINGS: &str = "; the settings as they are now cannot be used, see t
 #[derive(Debug, Clone)]
 pub struct Systemd(Option<Arc<Mutex<Told>>>);
 
-/// What it knows already.
-#[derive(Debug)]
+/// Tells news, a line each.
+type Tell = Box<dyn Fn(&[String]) + Send>;
+
+/// What it knows already, and how it is told more.
 struct Told {
+    tell: Tell,
     stage: Stage,
     status: String,
     /// Whether the settings could not be used when they were read last.
@@ -40,7 +44,13 @@ enum Stage {
 impl Systemd {
     /// The one that started this process, if one did (`NOTIFY_SOCKET`).
     pub fn of_this_process() -> Self {
+        Self::told_by(notify)
+    }
+
+    /// One that is told its news, a line each, by `tell`.
+    pub(super) fn told_by(tell: impl Fn(&[String]) + Send + 'static) -> Self {
         Self(Some(Arc::new(Mutex::new(Told {
+            tell: Box::new(tell),
             stage: Stage::Starting,
             status: String::new(),
             has_bad_settings: false,
@@ -62,7 +72,7 @@ impl Systemd {
             if told.stage == Stage::Starting {
                 news.push(extend(TIME_TO_START));
             }
-            send(&news);
+            told.send(&news);
         });
     }
 
@@ -77,7 +87,7 @@ impl Systemd {
                 told.stage = Stage::Ready;
                 news.push(NotifyState::Ready.to_string());
             }
-            send(&news);
+            told.send(&news);
         });
     }
 
@@ -86,7 +96,7 @@ impl Systemd {
         self.with(|told| {
             if told.stage == Stage::Ready {
                 let now = NotifyState::monotonic_usec_now().map(|now| now.to_string());
-                send(&[vec![NotifyState::Reloading.to_string()], now.into_iter().collect()].concat());
+                told.send(&[vec![NotifyState::Reloading.to_string()], now.into_iter().collect()].concat());
             }
         });
         let is_sound = reload();
@@ -98,7 +108,7 @@ impl Systemd {
             if told.stage == Stage::Ready {
                 news.push(NotifyState::Ready.to_string());
             }
-            send(&news);
+            told.send(&news);
         });
     }
 
@@ -108,7 +118,7 @@ impl Systemd {
             told.stage = Stage::Stopping;
             let mut news = told.status(status);
             news.push(NotifyState::Stopping.to_string());
-            send(&news);
+            told.send(&news);
         });
     }
 
@@ -117,13 +127,13 @@ impl Systemd {
         self.with(|told| {
             let mut news = told.status(status);
             news.push(extend(TIME_TO_DRAIN));
-            send(&news);
+            told.send(&news);
         });
     }
 
     /// Everything goes round.
     pub(super) fn lives(&self) {
-        self.with(|_| send(&[NotifyState::Watchdog.to_string()]));
+        self.with(|told| told.send(&[NotifyState::Watchdog.to_string()]));
     }
 
     fn with<T>(&self, tell: impl FnOnce(&mut Told) -> T) -> Option<T> {
@@ -132,7 +142,21 @@ impl Systemd {
     }
 }
 
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Told")
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Told {
+    fn send(&self, news: &[String]) {
+        if !news.is_empty() {
+            (self.tell)(news);
+        }
+    }
+
     /// The line for people, where it is another one than before.
     fn status(&mut self, mut status: String) -> Vec<String> {
         if self.has_bad_settings {
@@ -152,11 +176,10 @@ fn extend(time: Duration) -> String {
     NotifyState::ExtendTimeoutUsec(time).to_string()
 }
 
-fn send(news: &[String]) {
+/// Over the socket that systemd listens at, if one does.
+fn notify(news: &[String]) {
     let news: Vec<_> = news.iter().map(|line| NotifyState::Custom(line)).collect();
-    if !news.is_empty()
-        && let Err(error) = sd_notify::notify(&news)
-    {
+    if let Err(error) = sd_notify::notify(&news) {
         tracing::debug!(%error, "systemd could not be told");
     }
 }
