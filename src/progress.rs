@@ -26,9 +26,6 @@ pub const STANDSTILL: Duration = Duration::from_mins(2);
 /// How often a part that has nothing to do says that it would.
 const IDLE_MARK: Duration = Duration::from_secs(5);
 
-/// In place of a moment: what is under way has an end of its own, which is not ours to judge.
-const NOT_JUDGED: u64 = u64::MAX;
-
 tokio::task_local! {
     static PART: Part;
 }
@@ -46,8 +43,10 @@ struct Mark {
     name: String,
     longest: Duration,
     begun: Instant,
-    /// Milliseconds since `begun`, or [`NOT_JUDGED`].
+    /// Milliseconds since `begun`.
     last_ms: AtomicU64,
+    /// How much of what is under way has an end of its own, and is not ours to judge.
+    with_an_end: AtomicU64,
 }
 
 /// A part that has been still for too long.
@@ -67,6 +66,7 @@ impl Progress {
             longest,
             begun: Instant::now(),
             last_ms: AtomicU64::new(0),
+            with_an_end: AtomicU64::new(0),
         });
         let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         parts.retain(|part| part.strong_count() > 0);
@@ -102,15 +102,15 @@ impl Part {
 impl Mark {
     fn note(&self, now: Instant) {
         let passed = now.saturating_duration_since(self.begun).as_millis();
-        let passed = u64::try_from(passed).unwrap_or(NOT_JUDGED);
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
         self.last_ms.store(passed, Ordering::Relaxed);
     }
 
     fn standstill(&self, now: Instant) -> Option<Standstill> {
-        let last = self.last_ms.load(Ordering::Relaxed);
-        if last == NOT_JUDGED {
+        if self.with_an_end.load(Ordering::Acquire) > 0 {
             return None;
         }
+        let last = self.last_ms.load(Ordering::Relaxed);
         let passed = now.saturating_duration_since(self.begun);
         let still = passed.saturating_sub(Duration::from_millis(last));
         (still > self.longest).then(|| Standstill {
@@ -143,10 +143,25 @@ async fn marking_every<T>(period: Duration, coming: impl Future<Output = T>) -> 
 
 /// Does what has an end of its own that may be later than a part may stand still, such as the run of a job.
 pub async fn with_an_end<T>(work: impl Future<Output = T>) -> T {
-    let _ = PART.try_with(|part| part.0.last_ms.store(NOT_JUDGED, Ordering::Relaxed));
-    let done = work.await;
-    goes_round();
-    done
+    let _unjudged = PART.try_with(|part| Unjudged::begin(&part.0)).ok();
+    work.await
+}
+
+/// A part is not judged as long as this is kept.
+struct Unjudged(Arc<Mark>);
+
+impl Unjudged {
+    fn begin(mark: &Arc<Mark>) -> Self {
+        mark.with_an_end.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(mark))
+    }
+}
+
+impl Drop for Unjudged {
+    fn drop(&mut self) {
+        self.0.note(Instant::now());
+        self.0.with_an_end.fetch_sub(1, Ordering::Release);
+    }
 }
 
 #[cfg(test)]
@@ -222,7 +237,12 @@ mod tests {
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         let (done, is_done) = tokio::sync::oneshot::channel::<()>();
         let task = tokio::spawn(progress.watch("recovery", async {
-            let _ = with_an_end(ended).await;
+            let work = async {
+                // As whatever tries again in it.
+                goes_round();
+                let _ = ended.await;
+            };
+            with_an_end(work).await;
             let _ = done.send(());
             std::future::pending::<()>().await;
         }));
