@@ -156,7 +156,7 @@ Examples:
     /// See the agents' cases
     #[command(subcommand)]
     Review(review::Command),
-    /// See jobs, and have dead ones run again
+    /// See jobs, have dead ones run again, and take out what is not wanted
     #[command(subcommand)]
     Jobs(jobs::Command),
     /// See what is done by the clock, and have it done now
@@ -165,7 +165,7 @@ Examples:
     /// See how much waits in each queue, and pause them
     #[command(subcommand)]
     Queues(queues::Command),
-    /// See records of mails, and what each kind looks like
+    /// See records of mails, send them again, and see what each kind looks like
     #[command(subcommand)]
     Mails(mails::Command),
 }

@@ -23,27 +23,25 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::open::executor_of_a_command;
 use self::{
-    open::{host_name, link_keys, listen, open_redis, open_store, publish_address, rules},
+    open::{executor, host_name, link_keys, listen, open_redis, open_store, publish_address},
     signs::Signs,
     sole::Sole,
     work::{Tally, Workers},
 };
 pub use self::{reload::Reload, systemd::Systemd};
 use crate::{
-    directory::EmbeddedDirectory,
     dispatcher::{Dispatch, Dispatcher, Fullness},
     doctor,
     environment::{Environment, System},
-    executor::{Executor, Parts, PublicUrl},
+    executor::Executor,
     http,
     intake::Intake,
-    mail::{Mailer, Portal},
     notices::Notices,
     pauses::Pauses,
     private_redis::PrivateRedis,
     progress::Progress,
-    provisioning::{HttpTargets, Limits},
     queue::{JobRef, Redis},
     recheck::Recheck,
     reconciliation::Reconciliation,
@@ -160,29 +158,16 @@ impl Daemon {
         let fullness = Fullness::default();
         let (dispatch, dispatched) = Dispatch::channel(fullness.clone());
         let committed = Arc::new(Notify::new());
-        let executor = Executor::new(Parts {
-            directory: EmbeddedDirectory::new(store.reader().clone()),
-            mailer: Mailer::new(&settings.mail).context("mail cannot be sent")?,
-            targets: targets(&settings, &environment)?,
-            provisioning_poll: settings.provisioning.poll,
-            environment: Arc::clone(&environment),
-            rules: rules(&settings),
+        let made = executor(
+            &settings,
+            &store,
+            &environment,
             link_keys,
-            public_url: PublicUrl::new(settings.http.public_url.as_str()),
-            portal: Portal::from(&settings.portal),
-            agents: settings.review.mailbox.clone(),
-            supervisor: settings
-                .review
-                .supervisor
-                .clone()
-                .or_else(|| settings.ops.mailbox.clone()),
-            ops: settings.ops.mailbox.clone(),
             dispatch,
-            committed: Arc::clone(&committed),
-            daemon_id: identity.id.clone(),
-            workers: settings.workers.clone(),
-            store: store.clone(),
-        });
+            &committed,
+            &identity.id,
+        );
+        let executor = made?;
         let (redis, private_redis) = open_redis(&settings, &systemd).await?;
         remark(&settings, &store, &redis, &*environment).await;
         let pauses = Pauses::default();
@@ -447,13 +432,6 @@ async fn remark(settings: &Settings, store: &Store, redis: &Redis, environment: 
         let remedy = finding.remedy.unwrap_or_default();
         tracing::warn!(check = finding.check, remedy, "{}", finding.seen);
     }
-}
-
-/// The targets, each with its share of the workers.
-fn targets(settings: &Settings, environment: &Arc<dyn Environment>) -> anyhow::Result<HttpTargets> {
-    let targets = &settings.provisioning.targets;
-    let limits = Limits::shared(settings.workers.provisioning_sync.concurrency, targets.len());
-    HttpTargets::new(targets, limits, Arc::clone(environment)).context("provisioning.targets cannot be called")
 }
 
 async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {

@@ -21,6 +21,7 @@ pub mod directory;
 pub mod effect;
 pub mod email_verification;
 pub mod event;
+pub mod giving_up;
 pub mod job;
 pub mod manual_review;
 pub mod notification;

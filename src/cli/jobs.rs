@@ -1,5 +1,6 @@
 //! `enrolld jobs`.
 
+mod give_up;
 mod list;
 mod many;
 mod next;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::{
+    give_up::GiveUp,
     requeue::Requeue,
     which::{NARROWING, Narrow},
 };
@@ -23,7 +25,7 @@ use super::{
     moments::rfc3339,
     order::Reason,
 };
-use crate::{settings::Settings, store::entities::job};
+use crate::{executor::giving_up::GivingUp, settings::Settings, store::entities::job};
 
 /// The states of jobs, in the order of their lives.
 const STATES: [&str; 8] = [
@@ -59,6 +61,67 @@ Examples:
         /// How many, and in which form.
         #[command(flatten)]
         listing: Listing,
+    },
+    /// Cancel jobs that have not begun, or are to be tried again
+    #[command(
+        group = ArgGroup::new("which").required(true).multiple(true)
+            .args(["ids", "state", "all"]).args(NARROWING),
+        after_help = "What runs is left alone; so is what a registration waits for, such as its timer,
+since nothing else would move it on: withdraw or reject that instead. Access is
+brought to every target: pause the queue provisioning_sync instead. A mail that
+is cancelled is not sent, and counts as skipped.
+
+Examples:
+  enrolld jobs cancel 6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90 --reason \"sent by hand\"
+  enrolld jobs cancel --kind notification --state retrying --registration reg-1"
+    )]
+    Cancel {
+        /// The jobs' ids
+        #[arg(value_name = "ID", conflicts_with_all = NARROWING, conflicts_with_all = ["state", "all"])]
+        ids: Vec<Uuid>,
+        /// Those in this state [default: all three]
+        #[arg(long, value_parser = PossibleValuesParser::new(GivingUp::Cancel.states()))]
+        state: Option<String>,
+        /// Which of them.
+        #[command(flatten)]
+        narrow: Narrow,
+        /// All that have not begun, or are in the state given
+        #[arg(long)]
+        all: bool,
+        /// Only tell how many there are
+        #[arg(long)]
+        dry_run: bool,
+        /// Why.
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Give up dead jobs: they wait for nobody any more, and their registrations are no cases for them
+    #[command(
+        group = ArgGroup::new("which").required(true).multiple(true).args(["ids", "all"]).args(NARROWING),
+        after_help = "For what needs not be done any more, or was done by hand. A discarded job cannot be
+queued again. One that a registration waits for is left alone, since nothing else
+would move that on: requeue it, or have the registration withdrawn or rejected.
+
+Examples:
+  enrolld jobs discard 6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90 --reason \"told by phone\"
+  enrolld jobs discard --kind notification --error smtp_refused --until \"30d ago\""
+    )]
+    Discard {
+        /// The jobs' ids
+        #[arg(value_name = "ID", conflicts_with_all = NARROWING, conflicts_with = "all")]
+        ids: Vec<Uuid>,
+        /// Which of them.
+        #[command(flatten)]
+        narrow: Narrow,
+        /// All that are dead
+        #[arg(long)]
+        all: bool,
+        /// Only tell how many there are
+        #[arg(long)]
+        dry_run: bool,
+        /// Why.
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Have dead jobs run again, once what they died of is mended
     #[command(
@@ -143,6 +206,39 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 rate,
             };
             requeue.run(&store, &reason.order()).await
+        }
+        Command::Cancel {
+            ids,
+            state,
+            narrow,
+            all: _,
+            dry_run,
+            reason,
+        } => {
+            let cancel = GiveUp {
+                how: GivingUp::Cancel,
+                ids,
+                narrow,
+                state,
+                is_dry: dry_run,
+            };
+            cancel.run(&store, settings, &reason.order()).await
+        }
+        Command::Discard {
+            ids,
+            narrow,
+            all: _,
+            dry_run,
+            reason,
+        } => {
+            let discard = GiveUp {
+                how: GivingUp::Discard,
+                ids,
+                narrow,
+                state: None,
+                is_dry: dry_run,
+            };
+            discard.run(&store, settings, &reason.order()).await
         }
         Command::Show { id, shown } => show::show(&store, &id, shown.output, settings).await,
         Command::Stats { shown } => list::stats(&store, shown.output).await,

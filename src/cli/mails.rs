@@ -16,14 +16,17 @@ use super::{
     database,
     listing::{Listing, Shown},
     moments::{exact_ms, relative_ms, rfc3339},
+    order::Reason,
     output::{self, Format, Screen},
     table::{self, Column, table},
 };
 use crate::{
+    daemon::executor_of_a_command,
     environment::{Environment as _, System},
+    executor::resending::Resent,
     mail::{Portal, render, sample},
     settings::Settings,
-    store::{entities::mail, mails::Filter},
+    store::{entities::mail, interventions::Order, mails::Filter},
 };
 
 /// The states of mail records.
@@ -61,6 +64,24 @@ Example:
         /// The address
         #[arg(value_parser = |text: &str| EmailAddress::new(text))]
         address: EmailAddress,
+    },
+    /// Send mails again: the same ones, to where their readers are reached now
+    #[command(
+        after_help = "A mail that is sent again keeps its Message-ID and its link: whoever has it already
+may see it once. It is not sent when it no longer makes sense, when its link is
+void, or when mail to the address comes back. Each mail at most 5 times a day,
+a minute apart.
+
+Example:
+  enrolld mails resend 6f6e3a1c-5d0b-5c55-9d4e-3c1f8a2b7e90 --reason \"lost by the mail server\""
+    )]
+    Resend {
+        /// The mails' ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<Uuid>,
+        /// Why.
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Show the record of a mail
     #[command(
@@ -137,6 +158,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 bail!("no mail came back from this address, so nothing keeps mail from it")
             }
         }
+        Command::Resend { ids, reason } => resend(&ids, &reason.order(), settings).await,
         Command::Show { id, shown } => {
             let store = database::open(settings).await?;
             let unknown = || anyhow!("no mail has the id {id:?}; `enrolld mails list` shows those there are");
@@ -148,6 +170,22 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
             }
         }
     }
+}
+
+async fn resend(ids: &[Uuid], order: &Order, settings: &Settings) -> anyhow::Result<()> {
+    let store = database::open(settings).await?;
+    let executor = executor_of_a_command(settings, &store).await?;
+    let mut left = Vec::new();
+    for id in ids {
+        match Box::pin(executor.resend(*id, order)).await? {
+            Resent::Queued => output::text(&id.to_string())?,
+            Resent::Left(why) => left.push(format!("{id}: {why}")),
+        }
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    bail!("not sent again:\n  {}", left.join("\n  "))
 }
 
 fn preview(kind: MailKind, locale: Locale, html: bool, settings: &Settings) -> anyhow::Result<()> {

@@ -1,18 +1,23 @@
 //! Opens what the daemon stands on, and says what is in the way.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use enrolld_jobs::{rules::Rules, verification::PersonalDomains};
 use secrecy::SecretString;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 
 use super::{HTTP_ADDRESS, systemd::Systemd};
 use crate::{
+    directory::EmbeddedDirectory,
+    dispatcher::{Dispatch, Fullness},
     doctor::{self, Finding},
-    environment::Environment,
+    environment::{Environment, System},
+    executor::{Executor, Parts, PublicUrl},
     links::{LinkKeys, hex},
+    mail::{Mailer, Portal},
     private_redis::PrivateRedis,
+    provisioning::{HttpTargets, Limits},
     queue::{self, Redis},
     settings::{DatabaseUrl, Settings},
     store::{Store, error::StoreError},
@@ -119,7 +124,62 @@ pub(super) fn publish_address(data_dir: &Path, address: SocketAddr) -> anyhow::R
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
-pub(super) fn rules(settings: &Settings) -> Rules {
+/// The executor, with all that it stands on.
+pub(super) fn executor(
+    settings: &Settings,
+    store: &Store,
+    environment: &Arc<dyn Environment>,
+    link_keys: LinkKeys,
+    dispatch: Dispatch,
+    committed: &Arc<Notify>,
+    daemon_id: &str,
+) -> anyhow::Result<Executor> {
+    let supervisor = settings.review.supervisor.clone();
+    Ok(Executor::new(Parts {
+        directory: EmbeddedDirectory::new(store.reader().clone()),
+        mailer: Mailer::new(&settings.mail).context("mail cannot be sent")?,
+        targets: targets(settings, environment)?,
+        provisioning_poll: settings.provisioning.poll,
+        environment: Arc::clone(environment),
+        rules: rules(settings),
+        link_keys,
+        public_url: PublicUrl::new(settings.http.public_url.as_str()),
+        portal: Portal::from(&settings.portal),
+        agents: settings.review.mailbox.clone(),
+        supervisor: supervisor.or_else(|| settings.ops.mailbox.clone()),
+        ops: settings.ops.mailbox.clone(),
+        dispatch,
+        committed: Arc::clone(committed),
+        daemon_id: daemon_id.to_owned(),
+        workers: settings.workers.clone(),
+        store: store.clone(),
+    }))
+}
+
+/// An executor for a command, which runs no jobs: what it commits is found by the daemons.
+pub(crate) async fn executor_of_a_command(settings: &Settings, store: &Store) -> anyhow::Result<Executor> {
+    let environment: Arc<dyn Environment> = Arc::new(System);
+    let keys = link_keys(settings, store, &*environment).await?;
+    let (dispatch, _) = Dispatch::channel(Fullness::default());
+    executor(
+        settings,
+        store,
+        &environment,
+        keys,
+        dispatch,
+        &Arc::default(),
+        "command",
+    )
+}
+
+/// The targets, each with its share of the workers.
+fn targets(settings: &Settings, environment: &Arc<dyn Environment>) -> anyhow::Result<HttpTargets> {
+    let targets = &settings.provisioning.targets;
+    let limits = Limits::shared(settings.workers.provisioning_sync.concurrency, targets.len());
+    HttpTargets::new(targets, limits, Arc::clone(environment)).context("provisioning.targets cannot be called")
+}
+
+fn rules(settings: &Settings) -> Rules {
     let domains = &settings.personal_domains;
     Rules {
         link_valid_for: settings.email_verification.valid_for,

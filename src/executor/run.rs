@@ -115,12 +115,12 @@ impl Executor {
             let Some(ran) = self.guarded(kind, &row).await else {
                 return;
             };
-            if self.finish(kind, &row, ran).await == Finished::Yes {
+            if Box::pin(self.finish(kind, &row, ran)).await == Finished::Yes {
                 return;
             }
         }
         let failure = Failure::new("contention", "what the job rests on changed at every try");
-        self.finish(kind, &row, Outcome::Unavailable(failure).into()).await;
+        Box::pin(self.finish(kind, &row, Outcome::Unavailable(failure).into())).await;
     }
 
     /// Does what the job is for, and what it leads to, within `workers.<job>.timeout`; a panic ends only this run.

@@ -61,18 +61,34 @@ struct Ready {
 impl Executor {
     /// Sends the mail of the job's id, made at the registration's step `step`.
     pub(super) async fn send_mail(&self, row: &job::Model, step: u32) -> Ran {
-        match self.prepare(row, step).await {
+        let prepared = match id_of(row) {
+            Ok(id) => Box::pin(self.prepare(id, step)).await,
+            Err(ended) => Err(ended),
+        };
+        match prepared {
             Ok(ready) => self.hand_over(row, ready).await,
             Err(Stop::Ended(ran)) => *ran,
             Err(Stop::Trouble(trouble)) => troubled(&trouble).into(),
         }
     }
 
+    /// Why the mail would not be sent now, if it would not.
+    pub(super) async fn why_not_sent(&self, id: Uuid, step: u32) -> Result<Option<String>, Trouble> {
+        match self.prepare(id, step).await {
+            Ok(_) => Ok(None),
+            Err(Stop::Trouble(trouble)) => Err(trouble),
+            Err(Stop::Ended(ran)) => Ok(Some(match ran.outcome {
+                Outcome::Done(why) => why.unwrap_or_default(),
+                Outcome::Snooze(_, why) => why,
+                Outcome::Retry(failure) | Outcome::Fail(failure) | Outcome::Unavailable(failure) => failure.message,
+            })),
+        }
+    }
+
     /// Addresses, fills and renders the mail.
-    async fn prepare(&self, row: &job::Model, step: u32) -> Result<Ready, Stop> {
+    async fn prepare(&self, id: Uuid, step: u32) -> Result<Ready, Stop> {
         let parts = &self.0;
-        let (record, mail, registration) = self.load_mail(row).await?;
-        let id = id_of(row)?;
+        let (record, mail, registration) = self.load_mail(id).await?;
         let reader = match notification::reader(&mail, registration.as_ref()) {
             Some(account) => parts.directory.account(&account).await?,
             None => None,
@@ -139,11 +155,11 @@ impl Executor {
     }
 
     /// The mail's record, what it is to say, and the registration that it belongs to, if any.
-    async fn load_mail(&self, row: &job::Model) -> Result<(mail::Model, Mail, Option<Registration>), Stop> {
+    async fn load_mail(&self, id: Uuid) -> Result<(mail::Model, Mail, Option<Registration>), Stop> {
         let unreadable = |what| failed("unreadable", what);
         let store = &self.0.store;
         let record = store
-            .mail(id_of(row)?)
+            .mail(id)
             .await?
             .ok_or_else(|| unreadable("the mail's record is gone"))?;
         let mail =

@@ -222,6 +222,11 @@ impl Batch<'_> {
             .await?;
         self.execute(&statements.insert_attempts, &self.good(|item| item.attempt.as_ref()))
             .await?;
+        self.execute(
+            &statements.insert_interventions,
+            &self.good(|item| item.intervention.as_ref()),
+        )
+        .await?;
         self.execute(&statements.cancel_jobs, &next).await?;
         self.execute(&statements.insert_jobs, &self.all_of(|item| &item.jobs))
             .await?;

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, Statement, Value,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QueryOrder, Statement,
+    Value,
 };
+use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -70,6 +72,53 @@ impl Order {
     }
 }
 
+/// Something that a person has done with a job.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewIntervention {
+    /// The job.
+    pub job_id: String,
+    /// When.
+    pub at_ms: i64,
+    /// What.
+    pub action: &'static str,
+    /// Who.
+    pub done_by: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl NewIntervention {
+    /// What `order` has had done with a job.
+    pub fn new(job: Uuid, action: Action, order: &Order) -> Self {
+        Self {
+            job_id: job.to_string(),
+            at_ms: milliseconds(order.at),
+            action: action.as_str(),
+            done_by: order.by.clone(),
+            reason: order.reason.clone(),
+        }
+    }
+}
+
+/// Records interventions.
+pub(super) fn insert_interventions(backend: DbBackend) -> String {
+    let source = rows(
+        backend,
+        &[
+            Text("job_id"),
+            Integer("at_ms"),
+            Text("action"),
+            Text("done_by"),
+            Text("reason"),
+        ],
+    );
+    format!(
+        "INSERT INTO interventions (job_id, at_ms, action, done_by, reason) \
+         SELECT r.job_id, r.at_ms, r.action, r.done_by, r.reason FROM {source} WHERE true \
+         ON CONFLICT (job_id, at_ms, action) DO NOTHING"
+    )
+}
+
 /// What a dead job's row has when it runs again as if it never had, but for the number of its run.
 const REVIVED: &str = "UPDATE jobs SET state = 'scheduled', attempts = 0, failures = 0, crashes = 0, \
      requeues = requeues + 1, run_at_ms = $2, finished_ms = NULL, requeue_note = $3";
@@ -112,10 +161,11 @@ impl Store {
         self.write_each(&transaction, REVIVED, &dead, values()).await?;
         self.write_each(&transaction, HURRIED, &retrying, values()).await?;
         self.write_each(&transaction, MAIL_WAITS, &dead, []).await?;
-        let done = [dead, retrying].concat();
+        let done = dead.iter().chain(&retrying).filter_map(|id| Uuid::parse_str(id).ok());
+        let done: Vec<_> = done.collect();
         self.record(&transaction, &done, Action::Requeue, order).await?;
         bounded(transaction.commit()).await?;
-        Ok(done.iter().filter_map(|id| Uuid::parse_str(id).ok()).collect())
+        Ok(done)
     }
 
     /// Carries out `sql`, an update without its condition, on the rows with these ids.
@@ -151,49 +201,29 @@ impl Store {
         bounded(query.all(&self.reader)).await
     }
 
-    /// Records, within what is being done with `jobs`, that it is.
+    /// Records, within what is being done with `jobs`, that it is. Only the last ones of each job are kept.
     pub(super) async fn record(
         &self,
         transaction: &DatabaseTransaction,
-        jobs: &[String],
+        jobs: &[Uuid],
         action: Action,
         order: &Order,
     ) -> Result<(), StoreError> {
         if jobs.is_empty() {
             return Ok(());
         }
-        let at_ms = milliseconds(order.at);
         let lines: Vec<_> = jobs
             .iter()
-            .map(|job| {
-                json!({"job_id": job, "at_ms": at_ms, "action": action.as_str(), "done_by": order.by,
-                    "reason": order.reason})
-            })
+            .map(|job| NewIntervention::new(*job, action, order))
             .collect();
-        let source = rows(
-            self.backend(),
-            &[
-                Text("job_id"),
-                Integer("at_ms"),
-                Text("action"),
-                Text("done_by"),
-                Text("reason"),
-            ],
-        );
-        let add = format!(
-            "INSERT INTO interventions (job_id, at_ms, action, done_by, reason) \
-             SELECT r.job_id, r.at_ms, r.action, r.done_by, r.reason FROM {source} WHERE true \
-             ON CONFLICT (job_id, at_ms, action) DO NOTHING"
-        );
         let trim = format!(
             "DELETE FROM interventions WHERE job_id IN (SELECT r.job_id FROM {}) AND at_ms <= \
              (SELECT i.at_ms FROM interventions i WHERE i.job_id = interventions.job_id \
              ORDER BY i.at_ms DESC LIMIT 1 OFFSET {KEPT})",
             rows(self.backend(), &[Text("job_id")])
         );
-        let parameter = serde_json::to_string(&lines).map_err(|error| StoreError::refused(error.to_string()))?;
-        for sql in [add, trim] {
-            let statement = Statement::from_sql_and_values(self.backend(), sql, [parameter.as_str().into()]);
+        for sql in [insert_interventions(self.backend()), trim] {
+            let statement = Statement::from_sql_and_values(self.backend(), sql, [json!(lines).to_string().into()]);
             bounded(transaction.execute_raw(statement)).await?;
         }
         Ok(())

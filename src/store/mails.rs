@@ -1,9 +1,35 @@
 //! Mail records.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use chrono::{DateTime, TimeDelta, Utc};
+use enrolld_jobs::{effect::MailKind, job::JobKind};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+};
 use uuid::Uuid;
 
-use super::{Store, entities::mail, error::StoreError};
+use super::{
+    Store, bounded,
+    entities::{intervention, job, mail},
+    error::StoreError,
+    interventions::{Action, Order},
+    milliseconds, moment,
+    statements::ARMED,
+};
+
+/// How often one mail is sent again within a day, at most, and how long after the last time: nobody's mailbox is flooded by a script.
+const RESENDS_A_DAY: usize = 5;
+const RESEND_COOLDOWN: TimeDelta = TimeDelta::seconds(60);
+
+/// What has become of a mail that was to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resending {
+    /// Its job is due.
+    Queued,
+    /// Its job is about to send it anyhow.
+    Busy,
+    /// It was sent again too often, or a moment ago; possible from then on.
+    TooSoon(DateTime<Utc>),
+}
 
 /// Which mails are listed.
 #[derive(Debug, Clone, Default)]
@@ -42,4 +68,71 @@ impl Store {
             .order_by_desc(mail::Column::Id);
         Ok(query.limit(filter.limit).all(&self.reader).await?)
     }
+
+    /// Has the job of a mail send it again, and who wants that on record. The job is made anew where it was deleted meanwhile.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn resend(&self, mail: &mail::Model, order: &Order) -> Result<Resending, StoreError> {
+        let id = Uuid::parse_str(&mail.id).map_err(|_| StoreError::refused("a mail's id is none"))?;
+        let transaction = bounded(self.begin()).await?;
+        let job = job::Entity::find_by_id(mail.id.as_str()).lock_exclusive();
+        let job = bounded(job.one(&transaction)).await?;
+        let ended = ["succeeded", "dead", "cancelled", "discarded"];
+        if job.is_some_and(|job| !ended.contains(&job.state.as_str())) {
+            return Ok(Resending::Busy);
+        }
+        if let Some(next) = next_resend(&transaction, mail, order.at).await? {
+            return Ok(Resending::TooSoon(next));
+        }
+        let kind = if mail.kind == MailKind::Verification.as_str() {
+            JobKind::EmailVerification
+        } else {
+            JobKind::Notification
+        };
+        let arm = format!(
+            "INSERT INTO jobs (id, kind, registration_id, step, step_bound, state, run_no, attempts, failures, crashes, \
+             run_at_ms, created_ms) VALUES ($1, $2, $3, $4, false, 'scheduled', 0, 0, 0, 0, $5, $6) \
+             ON CONFLICT (id) DO UPDATE SET {ARMED}, requeues = jobs.requeues + 1, requeue_note = $7"
+        );
+        let values = [
+            mail.id.as_str().into(),
+            kind.as_str().into(),
+            mail.registration_id.clone().into(),
+            mail.step.into(),
+            milliseconds(order.at).into(),
+            mail.created_ms.into(),
+            order.note().into(),
+        ];
+        let arm = Statement::from_sql_and_values(self.backend(), arm, values);
+        bounded(transaction.execute_raw(arm)).await?;
+        let waits = "UPDATE mails SET state = 'waiting', note = NULL WHERE id = $1";
+        let waits = Statement::from_sql_and_values(self.backend(), waits, [mail.id.as_str().into()]);
+        if bounded(transaction.execute_raw(waits)).await?.rows_affected() == 0 {
+            return Err(StoreError::refused("the mail was deleted meanwhile"));
+        }
+        self.record(&transaction, &[id], Action::Resend, order).await?;
+        bounded(transaction.commit()).await?;
+        Ok(Resending::Queued)
+    }
+}
+
+/// When the mail may be sent again, if not at `now`.
+async fn next_resend(
+    transaction: &DatabaseTransaction,
+    mail: &mail::Model,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let day = TimeDelta::days(1);
+    let query = intervention::Entity::find()
+        .filter(intervention::Column::JobId.eq(mail.id.as_str()))
+        .filter(intervention::Column::Action.eq(Action::Resend.as_str()))
+        .filter(intervention::Column::AtMs.gt(milliseconds(now - day)))
+        .order_by_desc(intervention::Column::AtMs)
+        .limit(RESENDS_A_DAY as u64);
+    let today = bounded(query.all(transaction)).await?;
+    let cooled = today.first().map(|last| moment(last.at_ms) + RESEND_COOLDOWN);
+    // The fifth last of them leaves the day first.
+    let within = today.get(RESENDS_A_DAY - 1).map(|first| moment(first.at_ms) + day);
+    Ok(cooled.into_iter().chain(within).filter(|next| now < *next).max())
 }

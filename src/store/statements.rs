@@ -4,6 +4,7 @@ use sea_orm::DbBackend;
 
 use super::{
     attempts::insert_attempts,
+    interventions::insert_interventions,
     sql::{
         Column::{self, Boolean, Integer, Text},
         byte_order, for_update, rows,
@@ -31,6 +32,7 @@ pub(super) struct Statements {
     pub(super) cancel_jobs: String,
     pub(super) write_jobs: String,
     pub(super) insert_attempts: String,
+    pub(super) insert_interventions: String,
     pub(super) insert_jobs: String,
     pub(super) insert_jobs_once: String,
     pub(super) insert_mails: String,
@@ -218,13 +220,16 @@ impl Statements {
                 )
             ),
             insert_attempts: insert_attempts(backend),
+            insert_interventions: insert_interventions(backend),
             insert_jobs_once: once(&insert_jobs),
             insert_jobs,
             insert_mails_once: once(&insert_mails),
             insert_mails,
             write_mails: format!(
-                "UPDATE mails SET state = r.state, address = r.address, locale = r.locale, subject = r.subject, \
-                 note = r.note, sent_ms = r.sent_ms FROM {} WHERE mails.id = r.id",
+                // What is known of an earlier sending stays.
+                "UPDATE mails SET state = r.state, address = COALESCE(r.address, mails.address), \
+                 locale = COALESCE(r.locale, mails.locale), subject = COALESCE(r.subject, mails.subject), \
+                 note = r.note, sent_ms = COALESCE(r.sent_ms, mails.sent_ms) FROM {} WHERE mails.id = r.id",
                 rows(
                     backend,
                     &[

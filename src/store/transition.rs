@@ -3,7 +3,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::attempts::NewAttempt;
+use super::{attempts::NewAttempt, interventions::NewIntervention};
 
 /// Everything that changes with one decision. Each part that carries an expectation is a guard: the transition is written
 /// only if all of them hold at the moment of the commit.
@@ -19,6 +19,8 @@ pub struct Transition {
     pub job: Option<JobWrite>,
     /// The run that ended so, where it did not simply succeed.
     pub attempt: Option<NewAttempt>,
+    /// What a person has done with that job.
+    pub intervention: Option<NewIntervention>,
     /// Guard and change: the event that led here waits in the inbox, and no event with its key has been applied.
     pub inbox: Option<InboxWrite>,
     /// Guard: the grant is still wanted, or not, as when the target was called (D11).

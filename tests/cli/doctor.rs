@@ -278,6 +278,21 @@ fn a_redis_that_may_lose_requests_is_told_and_refused_where_it_must_not() {
 }
 
 #[test]
+fn queues_that_are_paused_are_told() {
+    let redis = RedisServer::start_with(true);
+    let enrolld = Enrolld::migrated(&format!("redis.url = '{}'\n{SETTINGS}", redis.url()));
+    let (findings, _) = examined(&enrolld);
+    assert!(!findings.to_string().contains("queues"), "{findings:#}");
+    enrolld.run(&["queues", "pause", "notification", "terms"]).succeeds();
+    is_found(
+        &enrolld,
+        "queues",
+        "warning",
+        "`enrolld queues resume notification terms`",
+    );
+}
+
+#[test]
 fn a_redis_that_does_not_tell_is_told() {
     let redis = RedisServer::start_with(true);
     let enrolld = Enrolld::migrated(&format!("redis.url = '{}'\n{SETTINGS}", redis.url()));

@@ -11,6 +11,7 @@ mod dead_jobs;
 mod delegation;
 mod directory;
 mod erasure;
+mod giving_up;
 mod harness;
 mod http;
 mod idle;

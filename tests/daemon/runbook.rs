@@ -1,5 +1,7 @@
 //! The runbook tried as a new operator would: its commands, as they are written there.
 
+mod jobs;
+
 use crate::steps::{JOINER, confirm};
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;

@@ -4,6 +4,7 @@ use enrolld_jobs::{
     decide::Decided,
     effect::{AlertCode, Effect},
     event::{Aside, Event},
+    giving_up::{awaited, not_cancelled},
     job::JobKind,
     registration::{ReviewReason, StateName},
     view::{OpsAlert, RegistrationSummary},
@@ -136,5 +137,34 @@ fn d22_a_dead_job_after_the_end_keeps_the_state() {
         road.does(&revived(JOB), &present);
         assert_eq!(road.registration.version, before.version + 2);
         assert_eq!(road.registration.review_reason(), None);
+    }
+}
+
+#[test]
+fn d22_what_somebody_waits_for_is_not_given_up() {
+    let road = Road::awaiting_da(&good(vec![da("boss", "acme")]));
+    let (open, step) = (Some(&road.registration), road.registration.step);
+    assert!(
+        awaited(JobKind::DaResponseTimeout, Some(step), open).is_some(),
+        "its timer"
+    );
+    assert_eq!(
+        awaited(JobKind::DaResponseTimeout, Some(step - 1), open),
+        None,
+        "of an earlier wait"
+    );
+    for kind in [JobKind::Notification, JobKind::Terms, JobKind::ProvisioningSync] {
+        assert_eq!(awaited(kind, None, open), None, "{kind:?}");
+        assert_eq!(awaited(kind, None, None), None, "{kind:?}");
+    }
+    // What a target has refused is waited for until somebody rejects it.
+    let road = Road::granted(1);
+    assert!(awaited(JobKind::ProvisioningSync, None, Some(&road.registration)).is_some());
+    assert_eq!(awaited(JobKind::Notification, None, Some(&road.registration)), None);
+
+    // What is wanted at a target is wanted whoever waits for it.
+    for registration in [None, Some(&road.registration)] {
+        assert!(not_cancelled(JobKind::ProvisioningSync, None, registration).is_some());
+        assert_eq!(not_cancelled(JobKind::Notification, None, registration), None);
     }
 }

@@ -108,11 +108,12 @@ fn write(world: &mut World, transition: &Transition, seqs: &BTreeMap<i64, InboxK
         && let Some(mail) = world.mails.get_mut(&write.id.to_string())
     {
         write.state.clone_into(&mut mail.state);
-        mail.address.clone_from(&write.address);
-        mail.locale = write.locale.map(str::to_owned);
-        mail.subject.clone_from(&write.subject);
+        // What is known of an earlier sending stays.
+        mail.address = write.address.clone().or(mail.address.take());
+        mail.locale = write.locale.map(str::to_owned).or(mail.locale.take());
+        mail.subject = write.subject.clone().or(mail.subject.take());
         mail.note.clone_from(&write.note);
-        mail.sent_ms = write.sent_ms;
+        mail.sent_ms = write.sent_ms.or(mail.sent_ms);
     }
     write_new_rows(world, transition)?;
     if let Some(write) = &transition.sync
