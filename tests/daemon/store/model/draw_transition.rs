@@ -92,9 +92,15 @@ impl Drawing<'_> {
         }
     }
 
-    /// A job's run that begins or ends, most likely one that there is.
+    /// A job's run that begins or ends, most likely one that there is. With a decision it is a job of the registration decided on, as in
+    /// the daemon: of two decisions that would each cancel the job of the other, in one batch, neither would be the first.
     fn with_job(&mut self, transition: &mut Transition) {
-        let Some(job) = self.job(|job| matches!(job.state.as_str(), "queued" | "running")) else {
+        let decided_on: Vec<_> = transition.registrations.iter().map(|write| write.id.clone()).collect();
+        let is_meant = |job: &job::Model| {
+            let of = job.registration_id.as_ref();
+            decided_on.is_empty() || of.is_none_or(|of| decided_on.contains(of))
+        };
+        let Some(job) = self.job(|job| matches!(job.state.as_str(), "queued" | "running") && is_meant(job)) else {
             return;
         };
         let write = self.job_write(&job);
