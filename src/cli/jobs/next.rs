@@ -94,3 +94,99 @@ const fn purpose(kind: JobKind, job: &job::Model) -> &'static str {
         JobKind::EmailVerification | JobKind::Notification => "sends the mail, if it still makes sense",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::moment;
+
+    fn job(kind: &str, state: &str, run_at_ms: i64) -> job::Model {
+        job::Model {
+            id: "a-job".to_owned(),
+            kind: kind.to_owned(),
+            registration_id: None,
+            account_id: None,
+            step: 1,
+            step_bound: false,
+            state: state.to_owned(),
+            run_no: 1,
+            attempts: 1,
+            failures: 1,
+            crashes: 0,
+            requeues: 0,
+            requeue_note: None,
+            run_at_ms,
+            queued_ms: None,
+            started_ms: None,
+            finished_ms: None,
+            daemon_id: None,
+            error_class: None,
+            error: None,
+            note: None,
+            created_ms: 0,
+        }
+    }
+
+    #[test]
+    fn every_state_says_what_comes_next() {
+        let now = moment(1_795_000_000_000);
+        let told = |kind: &str, state: &str, seconds: i64| {
+            let at_ms = now.timestamp_millis() + seconds * 1_000;
+            next(now, &job(kind, state, at_ms), None, None)
+        };
+        let retrying = told("notification", "retrying", 12);
+        assert_eq!(
+            retrying.words,
+            "tries again in 12s: sends the mail, if it still makes sense"
+        );
+        assert_eq!(retrying.at_ms, Some(1_795_000_012_000));
+        for (kind, state, seconds, words) in [
+            (
+                "terms",
+                "scheduled",
+                7_200,
+                "in 2h: reminds the DA of the terms, or tells ops",
+            ),
+            (
+                "da_routing",
+                "queued",
+                0,
+                "as soon as a worker is free: finds out who decides",
+            ),
+            (
+                "provisioning_sync",
+                "retrying",
+                -5,
+                "as soon as a worker is free: brings the access to what is wanted at its target",
+            ),
+            ("verification", "succeeded", 0, "nothing: it is done"),
+            ("verification", "discarded", 0, "nothing: it was given up"),
+            ("of_tomorrow", "scheduled", 60, "in 1m: what a later release knows"),
+            (
+                "verification",
+                "of_tomorrow",
+                0,
+                "a later release knows what of_tomorrow means",
+            ),
+        ] {
+            assert_eq!(told(kind, state, seconds).words, words);
+        }
+        let dead = told("verification", "dead", 0);
+        assert!(dead.words.contains("`enrolld jobs requeue a-job`"), "{}", dead.words);
+        assert_eq!(dead.at_ms, None, "it does nothing by itself");
+
+        let paused = queue::Model {
+            kind: "terms".to_owned(),
+            paused_ms: 0,
+            paused_by: "operator".to_owned(),
+            reason: String::new(),
+        };
+        let held = next(now, &job("terms", "queued", 0), None, Some(&paused));
+        assert!(
+            held.words.contains("by operator; `enrolld queues resume terms`"),
+            "{}",
+            held.words
+        );
+        assert_eq!(held.at_ms, None);
+    }
+}

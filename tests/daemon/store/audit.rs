@@ -7,6 +7,7 @@ use enrolld::dispatcher::{Dispatch, Dispatcher, Fullness};
 use enrolld::environment::Environment;
 use enrolld::pauses::Pauses;
 use enrolld::queue::{self, JobRef, Redis, stream_name};
+use enrolld::store::interventions::Order;
 use enrolld_jobs::job::JobKind;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ crate::support::for_each_database!(
     a_stuck_entry_hides_no_lost_job,
     a_stream_gets_no_more_entries_than_there_are_jobs,
     what_is_due_waits_in_the_database_while_its_stream_is_full,
+    what_waits_in_a_paused_stream_is_not_lost,
 );
 
 /// Far from the clock of Redis, as no two clocks agree.
@@ -52,20 +54,25 @@ async fn queued(store: &Store, registration: &str, kind: &'static str, number: u
 
 /// Audits until the last stream has its lost job back: those of the other kinds have been looked at then.
 async fn audit(store: &Store, redis: &Redis) {
+    audit_again(store, redis, &Pauses::default(), 1).await;
+}
+
+/// The same, `round` after round, with paused queues.
+async fn audit_again(store: &Store, redis: &Redis, pauses: &Pauses, round: u64) {
     let last = JobKind::ALL.last().expect("there are kinds").as_str();
-    queued(store, "reg-last", last, 1).await;
+    queued(store, &format!("reg-last-{round}"), last, 1).await;
     let stop = CancellationToken::new();
     let dispatcher = Arc::new(Dispatcher {
         store: store.clone(),
         redis: redis.clone(),
         prefix: "t".to_owned(),
         environment: Arc::new(Clock),
-        pauses: Pauses::default(),
+        pauses: pauses.clone(),
         fullness: Fullness::default(),
         poll: Duration::from_secs(1),
     });
     let auditing = tokio::spawn(dispatcher.audit(stop.clone()));
-    wait_length(redis, &stream_name("t", last), 1).await;
+    wait_length(redis, &stream_name("t", last), round).await;
     stop.cancel();
     auditing.await.expect("the audit does not panic");
 }
@@ -192,4 +199,37 @@ async fn what_is_due_waits_in_the_database_while_its_stream_is_full(database: Da
     assert_eq!(dispatch.admit(&mut new).len(), 1);
     stop.cancel();
     adding.await.expect("adding does not panic");
+}
+
+async fn what_waits_in_a_paused_stream_is_not_lost(database: Database) {
+    let (_server, store) = open(database).await;
+    let server = RedisServer::start();
+    let redis = Redis::open(&server.url()).expect("a good address");
+    let stream = stream_name("t", "verification");
+    queued(&store, "reg-1", "verification", 3).await;
+    let pauses = paused(&store, JobKind::Verification).await;
+    audit_again(&store, &redis, &pauses, 1).await;
+    assert_eq!(queue::length(&redis, &stream).await.expect("Redis answers"), 0);
+    // Once it goes on, what Redis has lost meanwhile is found.
+    store
+        .resume_queue(JobKind::Verification)
+        .await
+        .expect("the database answers");
+    pauses.look(&store).await.expect("the database answers");
+    audit_again(&store, &redis, &pauses, 2).await;
+    assert_eq!(queue::length(&redis, &stream).await.expect("Redis answers"), 3);
+}
+
+/// A queue that is paused, as a daemon knows it.
+pub(super) async fn paused(store: &Store, kind: JobKind) -> Pauses {
+    let order = Order {
+        by: "operator".to_owned(),
+        reason: String::new(),
+        at: at(1),
+    };
+    assert_eq!(store.pause_queue(kind, &order).await, Ok(true));
+    let pauses = Pauses::default();
+    pauses.look(store).await.expect("the database answers");
+    assert_eq!(pauses.kinds(), [kind]);
+    pauses
 }

@@ -13,14 +13,17 @@ use enrolld::queue::{self, JobRef, Redis, stream_name};
 use enrolld::recovery::Recovery;
 use enrolld::settings::Settings;
 use enrolld::store::daemons::Daemon;
-use enrolld_jobs::rules::Rules;
+use enrolld_jobs::{job::JobKind, rules::Rules};
 use tokio_util::sync::CancellationToken;
 
-use super::audit::{Clock, read_as, wait_length};
+use super::audit::{Clock, paused, read_as, wait_length};
 use super::*;
 use crate::support::{no_targets, redis::RedisServer};
 
-crate::support::for_each_database!(entries_of_nobody_are_taken_over_by_a_daemon_that_lives);
+crate::support::for_each_database!(
+    entries_of_nobody_are_taken_over_by_a_daemon_that_lives,
+    entries_of_a_paused_queue_wait_whoever_had_them,
+);
 
 const ME: &str = "me";
 
@@ -100,4 +103,58 @@ async fn entries_of_nobody_are_taken_over_by_a_daemon_that_lives(database: Datab
     let left = queue::pending_consumers(&redis, &stream).await.expect("Redis answers");
     assert_eq!(left, [("other".to_owned(), 1)]);
     assert_ne!(stored_job(&store, job.id).await.state, "queued");
+}
+
+async fn entries_of_a_paused_queue_wait_whoever_had_them(database: Database) {
+    let (_server, store) = open(database).await;
+    let server = RedisServer::start();
+    let redis = Redis::open(&server.url()).expect("a good address");
+    let (stream, last) = (stream_name("t", "verification"), stream_name("t", "notification"));
+    let job = new_job("reg-1", 1);
+    let write = Transition {
+        jobs: vec![job.clone()],
+        ..Transition::default()
+    };
+    applied(&store, write).await;
+    let reference = |id| JobRef { id, run_no: 1 };
+    read_as(&redis, &stream, "*", reference(job.id), "gone").await;
+    // Of a queue that goes on: it is looked at after the paused one.
+    read_as(&redis, &last, "*", reference(new_id()), "gone").await;
+    redis.ping().await.expect("Redis answers");
+    let pauses = paused(&store, JobKind::Verification).await;
+    let me = Daemon {
+        id: ME.to_owned(),
+        host: "here".to_owned(),
+        pid: 1,
+    };
+    let recovery = Arc::new(Recovery {
+        store: store.clone(),
+        redis: redis.clone(),
+        prefix: "t".to_owned(),
+        environment: Arc::new(Clock),
+        pauses: pauses.clone(),
+        daemon: me,
+        every: Duration::from_millis(20),
+        dead_after: Duration::from_millis(500),
+        stuck_after: Duration::from_mins(1),
+    });
+    let stop = CancellationToken::new();
+    let recovering = tokio::spawn(recovery.take_over(executor(&store), stop.clone()));
+    wait_length(&redis, &last, 0).await;
+    let held = queue::pending_consumers(&redis, &stream).await.expect("Redis answers");
+    assert_eq!(held, [("gone".to_owned(), 1)]);
+    assert_eq!(stored_job(&store, job.id).await.crashes, 0);
+
+    store
+        .resume_queue(JobKind::Verification)
+        .await
+        .expect("the database answers");
+    pauses.look(&store).await.expect("the database answers");
+    wait_length(&redis, &stream, 0).await;
+    stop.cancel();
+    recovering.await.expect("no panic");
+    assert_eq!(
+        store.attempts(job.id).await.map(|runs| runs[0].result.clone()),
+        Ok("crashed".to_owned())
+    );
 }
