@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use enrolld::environment::{Environment as _, System};
 use enrolld::store::{Store, entities::job};
-use sea_orm::{ConnectionTrait as _, EntityTrait as _, IntoActiveModel as _};
+use sea_orm::{EntityTrait as _, IntoActiveModel as _};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -59,12 +59,6 @@ fn jobs(enrolld: &Enrolld, kind: &str, state: &str, class: &str, ended_ago: impl
                 .await
                 .expect("the rows fit");
         }
-        let ids = "UPDATE mails SET state = 'failed' WHERE id IN (SELECT id FROM jobs WHERE state = 'dead')";
-        store
-            .writer()
-            .execute_unprepared(ids)
-            .await
-            .expect("the statement is sound");
         store.close().await;
     });
 }
@@ -217,10 +211,9 @@ fn many_are_queued_again_by_a_filter() {
         .json();
     for job in retrying.as_array().into_iter().flatten() {
         assert_eq!((&job["attempts"], &job["failures"]), (&json!(2), &json!(0)));
-        assert!(
-            job["run_at"].as_str() < job["created_at"].as_str().map(|_| "9"),
-            "{job}"
-        );
+        let due: chrono::DateTime<chrono::Utc> =
+            job["run_at"].as_str().and_then(|at| at.parse().ok()).expect("a moment");
+        assert!(due <= System.now(), "{job}");
     }
 
     let misspelt = enrolld.run(&["jobs", "requeue", "--error", "target_refuse"]);

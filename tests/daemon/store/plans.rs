@@ -263,6 +263,7 @@ async fn about_jobs(store: &Store) {
         at: at(1),
     };
     assert_eq!(store.requeue(&[new_id()], &order).await, Ok(vec![]));
+    assert!(store.queue_loads(at(10)).await.is_ok());
     assert_eq!(store.attempts(new_id()).await, Ok(vec![]));
     assert_eq!(store.interventions(new_id()).await, Ok(vec![]));
 }
