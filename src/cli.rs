@@ -144,7 +144,7 @@ Examples:
   enrolld doctor --output json | jq '.[] | select(.result != \"ok\")'"
     )]
     Doctor(doctor::Options),
-    /// Send events as upstream does, and see which were refused
+    /// Send events as upstream does; see which were refused, and have them judged anew
     #[command(subcommand)]
     Intake(intake::Command),
     /// The embedded directory of accounts, contracts and organizations, in and out

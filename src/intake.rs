@@ -9,6 +9,7 @@ mod entry;
 mod left_over;
 pub(crate) mod probe;
 mod redaction;
+pub(crate) mod replay;
 
 use std::{
     collections::HashSet,

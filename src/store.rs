@@ -24,6 +24,7 @@ pub mod mails;
 pub mod notices;
 pub mod pruning;
 pub mod queues;
+pub mod refused;
 pub mod registrations;
 pub mod schedules;
 pub mod schema;

@@ -28,6 +28,18 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason, in the order of the contract.
+    pub const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::TooLarge,
+        Self::UnknownType,
+        Self::InvalidData,
+        Self::UnknownRegistration,
+        Self::NotEntitled,
+        Self::NotAllowed,
+        Self::Poison,
+    ];
+
     /// The name in the contract.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@
 mod m20261122_000001_first;
 mod m20261127_000002_schedules;
 mod m20261127_000003_operations;
+mod m20261127_000004_desk;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{prelude::*, sea_orm::DatabaseConnection};
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_first::Migration),
             Box::new(m20261127_000002_schedules::Migration),
             Box::new(m20261127_000003_operations::Migration),
+            Box::new(m20261127_000004_desk::Migration),
         ]
     }
 }

@@ -1,7 +1,10 @@
 //! `enrolld intake`: events sent by hand, and those that were refused.
 
+mod discard;
 mod rejected;
+mod replay;
 mod send;
+mod which;
 
 use std::path::PathBuf;
 
@@ -9,6 +12,7 @@ use clap::Subcommand;
 
 pub(super) use send::redis;
 
+use self::which::Which;
 use super::listing::Listing;
 use crate::settings::Settings;
 
@@ -45,6 +49,43 @@ Examples:
         #[command(flatten)]
         listing: Listing,
     },
+    /// Put refused events back on the intake, once what they were refused for is mended
+    #[command(
+        after_help = "They go back as they came, oldest first, and are judged anew: what has been applied
+meanwhile is not applied twice, and what is refused again is a new refused event. A
+refused event stays, marked as replayed, until it is discarded. All are looked at
+before the first goes back: if one of those named cannot, none does.
+Prints the number of each event and the id of its new entry.
+
+Events of type registration.email_verified cannot be replayed, since no token is
+kept; neither can what was too large.
+
+Examples:
+  enrolld intake replay 17 18
+  enrolld intake replay --all --reason unknown_registration"
+    )]
+    Replay {
+        /// Which events.
+        #[command(flatten)]
+        which: Which,
+        /// Also those that were replayed already
+        #[arg(long)]
+        again: bool,
+    },
+    /// Delete refused events that nobody needs any more
+    #[command(
+        after_help = "They are gone then; what upstream was told on the stream of refused events stays.
+Prints what each was. If one of those named is not there, none is deleted.
+
+Examples:
+  enrolld intake discard 17 18
+  enrolld intake discard --all --reason malformed too_large"
+    )]
+    Discard {
+        /// Which events.
+        #[command(flatten)]
+        which: Which,
+    },
 }
 
 /// Carries the verb out.
@@ -52,5 +93,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
     match command {
         Command::Send { file } => send::run(&file, settings).await,
         Command::Rejected { listing } => rejected::run(listing, settings).await,
+        Command::Replay { which, again } => replay::run(&which, again, settings).await,
+        Command::Discard { which } => discard::run(&which, settings).await,
     }
 }

@@ -92,6 +92,15 @@ fn verifies_email(event: &Value) -> bool {
     event["type"].as_str().is_some_and(mentions_verification)
 }
 
+/// Whether what was refused is of no use without a token, which is not kept. Of what nobody can read that is said of whatever
+/// seems to be an event that verifies an e-mail.
+pub(super) fn needs_token(bytes: &[u8]) -> bool {
+    match serde_json::from_slice::<Value>(bytes) {
+        Ok(event) => verifies_email(&event),
+        Err(_) => mentions_verification(&String::from_utf8_lossy(bytes)),
+    }
+}
+
 /// Slips of the pen are to be expected, where something was refused.
 fn mentions_verification(text: &str) -> bool {
     let letters: String = text.chars().filter(char::is_ascii_alphabetic).collect();

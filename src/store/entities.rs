@@ -226,6 +226,8 @@ entity!(
         detail: String,
         refused_ms: i64,
         announced_ms: Option<i64>,
+        replayed_ms: Option<i64>,
+        replayed_by: Option<String>,
     }
 );
 

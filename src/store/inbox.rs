@@ -168,18 +168,6 @@ impl Store {
         transaction.commit().await?;
         Ok(())
     }
-
-    /// Refused events, newest first.
-    ///
-    /// # Errors
-    /// When the database cannot be asked.
-    pub async fn refused_events(&self, limit: u64) -> Result<Vec<refused::Model>, StoreError> {
-        Ok(refused::Entity::find()
-            .order_by_desc(refused::Column::Seq)
-            .limit(limit)
-            .all(&self.reader)
-            .await?)
-    }
 }
 
 async fn insert_refused(

@@ -1,7 +1,7 @@
 use redis::Commands as _;
 use redis::streams::StreamRangeReply;
 
-use super::{Enrolld, redis_server::RedisServer};
+use super::{Enrolld, redis_server::RedisServer, seed::seed};
 
 const EVENT: &str =
     r#"{"specversion":"1.0","id":"e-1","source":"/portal","type":"registration.withdrawn","subject":"reg-1"}"#;
@@ -100,4 +100,36 @@ fn without_a_url_the_private_redis_of_the_daemon_here_is_used() {
         .fails();
     assert!(said.contains("redis.url may be of a daemon that is gone"), "{said}");
     assert!(said.contains("is away"), "{said}");
+}
+
+#[test]
+fn what_upstream_was_not_told_of_is_not_discarded() {
+    let enrolld = Enrolld::migrated("");
+    seed(&enrolld);
+    let said = enrolld.run(&["intake", "discard", "2"]).fails();
+    assert!(said.contains("2: not announced to upstream yet"), "{said}");
+    let ended = enrolld.run(&["intake", "discard", "--all"]);
+    assert!(
+        ended.stderr.starts_with("nothing to discard\n2 kept"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(ended.succeeds(), "");
+    let listed = enrolld.run(&["intake", "rejected", "--output", "json"]).json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn refused_bytes_go_back_as_they_came() {
+    let server = RedisServer::start();
+    let enrolld = Enrolld::migrated(&format!("redis.url = \"{}\"\n", server.url()));
+    seed(&enrolld);
+    let told = enrolld.run(&["intake", "replay", "2", "1", "2"]).succeeds();
+    let mut redis = redis::Client::open(server.url())
+        .and_then(|client| client.get_connection())
+        .expect("Redis answers");
+    let stream: StreamRangeReply = redis.xrange_all("enrolld:intake").expect("it is a stream");
+    let events: Vec<Vec<u8>> = stream.ids.iter().filter_map(|entry| entry.get("event")).collect();
+    assert_eq!(events, [&b"\xff\x1b[2J"[..], b"{}"]);
+    assert_eq!(told, format!("1 {}\n2 {}\n", stream.ids[0].id, stream.ids[1].id));
 }

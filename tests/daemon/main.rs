@@ -23,6 +23,7 @@ mod ordering;
 mod pausing;
 mod provisioning;
 mod refused;
+mod replay;
 mod requeue;
 mod retention;
 mod review;

@@ -21,13 +21,14 @@ pub(super) async fn run(listing: Listing, settings: &Settings) -> anyhow::Result
     let now = System.now();
     listing.write("refused events", &events, as_json, |events| {
         let columns = [
-            Column::new("NO", 0).number(),
+            Column::new("SEQ", 0).number(),
             Column::new("WHEN", 1),
             Column::new("REASON", 0),
             Column::new("CODE", 2),
             Column::new("SUBJECT", 3).wrapped(),
-            Column::new("TYPE", 4),
-            Column::new("ENTRY", 5),
+            Column::new("TYPE", 5),
+            Column::new("REPLAYED", 4),
+            Column::new("ENTRY", 6),
         ];
         let rows = events.iter().map(|event| {
             let detail = detail(event);
@@ -42,6 +43,7 @@ pub(super) async fn run(listing: Listing, settings: &Settings) -> anyhow::Result
                     .to_owned(),
                 event.subject.clone().unwrap_or_default(),
                 event.r#type.clone().unwrap_or_default(),
+                event.replayed_ms.map(|ms| relative_ms(now, ms)).unwrap_or_default(),
                 event.entry.clone(),
             ]
         });
@@ -49,7 +51,7 @@ pub(super) async fn run(listing: Listing, settings: &Settings) -> anyhow::Result
     })
 }
 
-fn detail(event: &refused::Model) -> Map<String, Value> {
+pub(super) fn detail(event: &refused::Model) -> Map<String, Value> {
     serde_json::from_str(&event.detail).unwrap_or_default()
 }
 
@@ -63,6 +65,8 @@ fn as_json(event: &refused::Model) -> Value {
         "subject": event.subject,
         "type": event.r#type,
         "entry": event.entry,
+        "replayed_at": event.replayed_ms.map(rfc3339),
+        "replayed_by": event.replayed_by,
         "event": String::from_utf8_lossy(&event.event),
     })
 }

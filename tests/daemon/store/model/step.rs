@@ -156,6 +156,8 @@ fn refuse(world: &mut World, event: &NewRefused, now_ms: i64) {
         detail: event.detail.clone(),
         refused_ms: now_ms,
         announced_ms: None,
+        replayed_ms: None,
+        replayed_by: None,
     });
 }
 

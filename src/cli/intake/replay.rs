@@ -1,0 +1,90 @@
+//! `enrolld intake replay`.
+
+use std::fmt::Write as _;
+
+use anyhow::Context as _;
+
+use super::{send, which::Which};
+use crate::{
+    cli::{database, moments::relative_ms, order::somebody, output},
+    environment::{Environment as _, System},
+    intake::replay::{original, put_back},
+    settings::Settings,
+    store::entities::refused,
+};
+
+pub(super) async fn run(which: &Which, again: bool, settings: &Settings) -> anyhow::Result<()> {
+    let store = database::open(settings).await?;
+    which.check(&store, "replayed", |event| hindrance(event, again)).await?;
+    let (redis, remedy) = send::redis(settings)?;
+    let by = somebody();
+    let (mut replayed, mut lost) = (0, 0);
+    let mut walk = which.walk(&store, !again).await?;
+    loop {
+        let events = walk.next(&store).await?;
+        if events.is_empty() {
+            break;
+        }
+        let (seqs, bytes): (Vec<i64>, Vec<&[u8]>) = events
+            .iter()
+            .filter_map(|event| Some((event.seq, original(event).ok()?)))
+            .unzip();
+        lost += events.len() - seqs.len();
+        if seqs.is_empty() {
+            continue;
+        }
+        let entries = put_back(&redis, &settings.redis.prefix, &bytes).await;
+        // Added first and noted then: what Redis has not taken is not called replayed.
+        let entries = entries.with_context(|| not_taken(replayed, &remedy))?;
+        store.note_replayed(&seqs, &by, System.now()).await?;
+        replayed += seqs.len();
+        let mut told = String::new();
+        for (seq, entry) in seqs.iter().zip(&entries) {
+            writeln!(told, "{seq} {entry}").expect("a String takes any text");
+        }
+        output::text(&told)?;
+    }
+    output::remark(&outcome(replayed, lost));
+    Ok(())
+}
+
+/// Why an event that is named cannot be replayed.
+fn hindrance(event: &refused::Model, again: bool) -> Option<String> {
+    if let Err(lost) = original(event) {
+        return Some(format!("{lost}; upstream has to send it again"));
+    }
+    let at = event.replayed_ms.filter(|_| !again)?;
+    let by = event.replayed_by.as_deref().unwrap_or("somebody");
+    Some(format!(
+        "{by} has replayed it {}; with --again it is replayed once more",
+        relative_ms(System.now(), at)
+    ))
+}
+
+fn not_taken(replayed: usize, remedy: &str) -> String {
+    match replayed {
+        0 => format!("no event was noted as replayed; try again{remedy}"),
+        _ => format!("{replayed} events were replayed, the others are to be replayed again; none is applied twice"),
+    }
+}
+
+fn outcome(replayed: usize, lost: usize) -> String {
+    let mut told = match replayed {
+        0 => "nothing to replay".to_owned(),
+        1 => "1 event is back on the intake".to_owned(),
+        _ => format!("{replayed} events are back on the intake"),
+    };
+    if replayed > 0 {
+        told.push_str("; `enrolld intake rejected` shows what is refused again");
+    }
+    match lost {
+        0 => {}
+        1 => told.push_str("\n1 event is not kept as it came: upstream has to send it again"),
+        _ => write!(
+            told,
+            "\n{lost} events are not kept as they came: upstream has to send them again"
+        )
+        .expect("a String takes any text"),
+    }
+    told
+}
