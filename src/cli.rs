@@ -7,6 +7,7 @@ mod config;
 mod database;
 mod directory;
 mod doctor;
+mod hand_in;
 mod intake;
 mod jobs;
 mod listing;
@@ -17,6 +18,7 @@ mod order;
 mod output;
 mod packaged;
 mod queues;
+mod refusals;
 mod registrations;
 mod review;
 mod schedules;
@@ -150,10 +152,10 @@ Examples:
     /// The embedded directory of accounts, contracts and organizations, in and out
     #[command(subcommand)]
     Directory(directory::Command),
-    /// See registrations, and erase what is closed
+    /// See registrations, withdraw them, and erase what is closed
     #[command(subcommand)]
     Registrations(registrations::Command),
-    /// See the agents' cases
+    /// See the agents' cases, and decide on them
     #[command(subcommand)]
     Review(review::Command),
     /// See jobs, have dead ones run again, and take out what is not wanted
@@ -168,6 +170,11 @@ Examples:
     /// See records of mails, send them again, and see what each kind looks like
     #[command(subcommand)]
     Mails(mails::Command),
+}
+
+/// Ends the program as it does for what clap finds wrong: status 2, and how it is used.
+fn wrong_usage(words: &str) -> ! {
+    Cli::command().error(ErrorKind::ArgumentConflict, words).exit()
 }
 
 /// The program: reads the command line, carries it out, and says how it went.
@@ -204,8 +211,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Demo { folder } => {
             if cli.config.is_some() {
-                let words = "`enrolld demo` takes no --config: it makes settings of its own in its folder";
-                Cli::command().error(ErrorKind::ArgumentConflict, words).exit();
+                wrong_usage("`enrolld demo` takes no --config: it makes settings of its own in its folder");
             }
             logging::init_for_command();
             block_on(demo::run(&folder, &mut Stdout::new()))

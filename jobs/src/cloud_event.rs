@@ -12,7 +12,7 @@ use serde_json::Value;
 
 pub use self::data::{
     BounceKind, DaDecided, DaDecision, Delegated, EmailVerified, InformationProvided, MailBounced, NoData, Numbers,
-    OrganizationSelected, ReviewDecided, ReviewDecision, RoleDelegated, Submitted, TermsAccepted,
+    OrganizationSelected, ReviewDecided, ReviewDecision, RoleDelegated, Submitted, TermsAccepted, Withdrawn,
 };
 use crate::{
     refusal::{Reason, Refusal},
@@ -123,7 +123,7 @@ upstream_events! {
     /// The applicant answered the agent (D10).
     RegistrationInformationProvided(InformationProvided) => "registration.information_provided",
     /// The applicant gave up (R19).
-    RegistrationWithdrawn(NoData) => "registration.withdrawn",
+    RegistrationWithdrawn(Withdrawn) => "registration.withdrawn",
     /// A DA accepted the terms (D15).
     DelegationTermsAccepted(TermsAccepted) => "delegation.terms_accepted",
     /// A DA registered another (R58).

@@ -168,7 +168,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
     match &registration.state {
         State::Verifying => match event {
             Event::Verify { step } => case.at_step(*step, applying::verified),
-            Event::Withdrawn => applying::withdrawn(&case),
+            Event::Withdrawn { reason, .. } => applying::withdrawn(&case, reason.as_ref()),
             Event::Aside(aside) => asides::noted(&case, aside),
             Event::Route { .. }
             | Event::TimeIsUp { .. }
@@ -188,7 +188,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         },
         State::NeedsCorrection { .. } => match event {
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
-            Event::Withdrawn => applying::withdrawn(&case),
+            Event::Withdrawn { reason, .. } => applying::withdrawn(&case, reason.as_ref()),
             Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
             Event::Aside(aside) => asides::noted(&case, aside),
             Event::Verify { .. }
@@ -208,7 +208,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         },
         State::Routing => match event {
             Event::Route { step } => case.at_step(*step, routing::routed),
-            Event::Withdrawn => applying::withdrawn(&case),
+            Event::Withdrawn { reason, .. } => applying::withdrawn(&case, reason.as_ref()),
             Event::Aside(aside) => asides::noted(&case, aside),
             Event::Verify { .. }
             | Event::TimeIsUp { .. }
@@ -229,7 +229,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         State::AwaitingConfirmation => match event {
             Event::Confirmed => case.with_present_facts(routing::confirmed),
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
-            Event::Withdrawn => applying::withdrawn(&case),
+            Event::Withdrawn { reason, .. } => applying::withdrawn(&case, reason.as_ref()),
             Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
             Event::Aside(aside) => asides::noted(&case, aside),
             Event::Verify { .. }
@@ -249,7 +249,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
         State::AwaitingOrganization => match event {
             Event::OrganizationSelected(choice) => routing::organization_selected(&case, choice.as_ref()),
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
-            Event::Withdrawn => applying::withdrawn(&case),
+            Event::Withdrawn { reason, .. } => applying::withdrawn(&case, reason.as_ref()),
             Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
             Event::Aside(aside) => asides::noted(&case, aside),
             Event::Verify { .. }
@@ -271,7 +271,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             Event::ResendRequested => email::resend_requested(&case, link),
             Event::OrganizationSelected(choice) => routing::organization_selected(&case, choice.as_ref()),
             Event::Resubmitted(numbers) => applying::resubmitted(&case, numbers),
-            Event::Withdrawn => applying::withdrawn(&case),
+            Event::Withdrawn { reason, .. } => applying::withdrawn(&case, reason.as_ref()),
             Event::TimeIsUp { step } => case.at_deadline(*step, timers::applicant_idle),
             Event::Aside(aside) => asides::noted(&case, aside),
             Event::Verify { .. } | Event::Route { .. } | Event::Recheck | Event::Synced { .. } => Decided::Ignored,
@@ -290,7 +290,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
                 reason,
                 via_link,
             } => access::da_decided(&case, &by_da(by, decision, reason.as_ref(), *via_link)),
-            Event::Withdrawn => applying::withdrawn(&case),
+            Event::Withdrawn { reason, .. } => applying::withdrawn(&case, reason.as_ref()),
             Event::TimeIsUp { step } => case.at_deadline(*step, |case| timers::da_silent(case, asked)),
             Event::Recheck => case.with_present_facts(|case, present| timers::rechecked(case, asked, present)),
             Event::Aside(aside) => asides::noted(&case, aside),
@@ -325,7 +325,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
                 } if *reason == ReviewReason::DaUnresponsive => {
                     access::da_decided(&case, &by_da(by, decision, why.as_ref(), *via_link))
                 }
-                Event::Withdrawn => applying::withdrawn(&case),
+                Event::Withdrawn { reason: why, .. } => applying::withdrawn(&case, why.as_ref()),
                 Event::TimeIsUp { step } => case.at_deadline(*step, |case| timers::agent_silent(case, *reason, clock)),
                 Event::Aside(aside) => asides::noted(&case, aside),
                 Event::Verify { .. }
@@ -354,7 +354,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
                     decision, reason: why, ..
                 } => review::decided(&case, decision, why.as_ref(), &open),
                 Event::InformationProvided { answer } => review::answered(&case, answer, &open),
-                Event::Withdrawn => applying::withdrawn(&case),
+                Event::Withdrawn { reason: why, .. } => applying::withdrawn(&case, why.as_ref()),
                 Event::TimeIsUp { step } => case.at_deadline(*step, timers::expired),
                 Event::Aside(aside) => asides::noted(&case, aside),
                 Event::Verify { .. }
@@ -397,7 +397,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
             | Event::DaDecided { .. }
             | Event::ReviewDecided { .. }
             | Event::InformationProvided { .. }
-            | Event::Withdrawn => case.not_allowed(),
+            | Event::Withdrawn { .. } => case.not_allowed(),
         },
         State::Active { .. } | State::Denied { .. } | State::Rejected { .. } | State::Withdrawn | State::Expired => {
             match event {
@@ -418,7 +418,7 @@ pub fn decide(registration: &Registration, event: &Event, facts: &Facts, now: Da
                 | Event::DaDecided { .. }
                 | Event::ReviewDecided { .. }
                 | Event::InformationProvided { .. }
-                | Event::Withdrawn => case.not_allowed(),
+                | Event::Withdrawn { .. } => case.not_allowed(),
             }
         }
     }

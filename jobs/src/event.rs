@@ -59,8 +59,13 @@ pub enum Event {
         /// The answer.
         answer: String,
     },
-    /// The applicant gave up.
-    Withdrawn,
+    /// The applicant gave up, or somebody did on their behalf.
+    Withdrawn {
+        /// Who, if it was not the applicant.
+        by: Option<String>,
+        /// Why.
+        reason: Option<String>,
+    },
     /// Job `verification`: judge account, contract and serial number on the present facts.
     Verify {
         /// The step that the job was made for (D23).
@@ -177,6 +182,9 @@ impl From<&Numbers> for EnteredNumbers {
 }
 
 impl Event {
+    /// The applicant gives up, and says no more.
+    pub const GIVEN_UP: Self = Self::Withdrawn { by: None, reason: None };
+
     /// The event that an upstream event means for a registration; `None` for those that are not about one
     /// (`delegation.*`, `mail.bounced`). `link` resolves a verification token to the link it was made for.
     pub fn from_upstream(event: &UpstreamEvent, link: impl FnOnce(&str) -> Option<Uuid>) -> Option<Self> {
@@ -208,7 +216,10 @@ impl Event {
             UpstreamEvent::RegistrationInformationProvided(data) => Self::InformationProvided {
                 answer: data.answer.clone(),
             },
-            UpstreamEvent::RegistrationWithdrawn(_) => Self::Withdrawn,
+            UpstreamEvent::RegistrationWithdrawn(data) => Self::Withdrawn {
+                by: data.by.clone().filter(|by| !by.is_empty()),
+                reason: data.reason.clone(),
+            },
             UpstreamEvent::DelegationTermsAccepted(_)
             | UpstreamEvent::DelegationAdministratorAdded(_)
             | UpstreamEvent::DelegationAdministratorRemoved(_)
@@ -232,7 +243,7 @@ impl Event {
             Self::DaDecided { .. } => "registration.da_decided",
             Self::ReviewDecided { .. } => "registration.review_decided",
             Self::InformationProvided { .. } => "registration.information_provided",
-            Self::Withdrawn => "registration.withdrawn",
+            Self::Withdrawn { .. } => "registration.withdrawn",
             Self::Verify { .. } => "registration.verified",
             Self::Route { .. } => "registration.routed",
             Self::TimeIsUp { .. } => "registration.time_is_up",

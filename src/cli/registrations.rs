@@ -5,18 +5,20 @@ mod erase;
 
 use std::collections::HashMap;
 
-use anyhow::{Context as _, anyhow};
 use clap::{Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
 use enrolld_jobs::{
     registration::{Registration, StateName},
     values::{AccountId, RegistrationId},
     view::{RegistrationView, TimelineLine},
 };
+use serde_json::json;
 
 use super::{
     database,
+    hand_in::{self, HandIn, Wait},
     listing::{Listing, Shown},
     moments::relative,
+    order::somebody,
     output::{self, Format, Screen},
     table::{Column, table},
 };
@@ -81,6 +83,30 @@ Examples:
         #[command(flatten)]
         shown: Shown,
     },
+    /// Withdraw a registration for its applicant, and tell what came of it
+    #[command(
+        after_help = "Adds the event registration.withdrawn to the intake, as the portal does, and waits
+until a daemon has applied it. Who did it, and why, stands on the timeline. What
+is granted already cannot be withdrawn.
+
+Examples:
+  enrolld registrations withdraw reg-1 --reason \"asked for it by phone\"
+  enrolld registrations withdraw reg-1 --no-wait"
+    )]
+    Withdraw {
+        /// The registration's id
+        #[arg(value_parser = |text: &str| RegistrationId::new(text))]
+        id: RegistrationId,
+        /// Why, for whoever looks at it later
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// How long.
+        #[command(flatten)]
+        wait: Wait,
+        /// In which form.
+        #[command(flatten)]
+        shown: Shown,
+    },
 }
 
 /// The states as names that clap lists and completes.
@@ -122,12 +148,28 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
             };
             listing.write("registrations", &found, view, |found| list(Screen::stdout(), found))
         }
+        Command::Withdraw {
+            id,
+            reason,
+            wait,
+            shown,
+        } => {
+            let store = database::open(settings).await?;
+            let kind = "registration.withdrawn";
+            hand_in::open(&store, &id, kind).await?;
+            let handed = HandIn {
+                settings,
+                store: &store,
+                kind,
+                data: json!({ "by": somebody(), "reason": reason }),
+            };
+            handed.run(&id, wait, shown.output).await
+        }
         Command::Show { id, shown } => {
-            let unknown =
-                || anyhow!("no registration has the id {id:?}; `enrolld registrations list` shows those there are");
+            let unknown = || hand_in::unknown(&id);
             let store = database::open(settings).await?;
             let id = RegistrationId::new(id.as_str()).map_err(|_| unknown())?;
-            let registration = store.registration(&id).await?.with_context(unknown)?;
+            let registration = store.registration(&id).await?.ok_or_else(unknown)?;
             let timeline = store
                 .timelines(&[&id])
                 .await?

@@ -1,5 +1,7 @@
 //! `enrolld review`: the cases of the agents (D10, D11, D22).
 
+mod decide;
+
 use clap::{Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
 use enrolld_jobs::registration::{Registration, ReviewReason};
 use enrolld_jobs::view::RegistrationView;
@@ -37,6 +39,24 @@ Examples:
         #[command(flatten)]
         listing: Listing,
     },
+    /// Decide on a case, and tell what came of it
+    #[command(
+        after_help = "Adds the event registration.review_decided to the intake, as the agents' own tools
+do, and waits until a daemon has applied it.
+
+appoint  makes the applicant DA of the organization; they verify their address first
+route    has the DAs of the organization decide
+reject   ends the registration, and takes back what was granted
+ask      asks the applicant, who answers in the portal
+
+Where access is being set up already, it can only be rejected.
+
+Examples:
+  enrolld review decide reg-1 --decision appoint --organization acme
+  enrolld review decide reg-1 --decision ask --question \"Which site do you manage?\"
+  enrolld review decide reg-1 --decision reject --reason \"not known to the company\" --agent ann"
+    )]
+    Decide(decide::Options),
 }
 
 /// The reasons as names that clap lists and completes.
@@ -51,9 +71,10 @@ fn reasons() -> impl clap::builder::TypedValueParser<Value = ReviewReason> {
 
 /// Carries the verb out.
 pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
-    let store = database::open(settings).await?;
     match command {
+        Command::Decide(options) => decide::run(options, settings).await,
         Command::List { reason, listing } => {
+            let store = database::open(settings).await?;
             let cases = store.cases(reason, listing.asked()).await?;
             let view = |registration: &Registration| RegistrationView::new(registration, Vec::new());
             listing.write("cases", &cases, view, |cases| list(Screen::stdout(), cases))

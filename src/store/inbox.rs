@@ -105,6 +105,21 @@ impl Store {
         Ok(query.limit(limit).all(&self.writer).await?)
     }
 
+    /// What has become of the event of this entry and key: `waiting`, `applied`, `repeated` or `refused`; `None` until it is
+    /// taken in.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn event_state(&self, entry: &str, source: &str, event_id: &str) -> Result<Option<String>, StoreError> {
+        let query = inbox::Entity::find()
+            .select_only()
+            .column(inbox::Column::State)
+            .filter(inbox::Column::Entry.eq(entry))
+            .filter(inbox::Column::Source.eq(source))
+            .filter(inbox::Column::EventId.eq(event_id));
+        bounded(query.into_tuple::<String>().one(&self.reader)).await
+    }
+
     /// Whether an event with this key has been applied.
     ///
     /// # Errors

@@ -36,6 +36,15 @@ impl Store {
         bounded(query.all(&self.reader)).await
     }
 
+    /// The refused event of this entry of the stream.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn refused_at(&self, entry: &str) -> Result<Option<refused::Model>, StoreError> {
+        let query = refused::Entity::find().filter(refused::Column::Entry.eq(entry));
+        bounded(query.one(&self.reader)).await
+    }
+
     /// Refused events with numbers above `after` and up to `until`, oldest first, at most `limit`.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod support;
 
 mod becoming_da;
 mod bounces;
+mod by_command;
 mod chaos;
 mod da_response;
 mod dead_jobs;

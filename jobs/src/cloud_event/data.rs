@@ -45,6 +45,19 @@ pub struct Numbers {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NoData {}
 
+/// Data of `registration.withdrawn`: nothing, when it is the applicant who gives up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Withdrawn {
+    /// Who did it on the applicant's behalf, in their own naming.
+    #[serde(default, deserialize_with = "bounded::optional_text::<_, 128>")]
+    #[schemars(length(max = 128))]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default, deserialize_with = "bounded::optional_text::<_, 2000>")]
+    #[schemars(length(max = 2000))]
+    pub reason: Option<String>,
+}
+
 /// Data of `registration.organization_selected`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrganizationSelected {

@@ -85,8 +85,8 @@ pub(super) fn resubmitted(case: &Case<'_>, numbers: &EnteredNumbers) -> Decided 
 }
 
 /// The applicant gives up (R19).
-pub(super) fn withdrawn(case: &Case<'_>) -> Decided {
-    case.change().to(State::Withdrawn).decided()
+pub(super) fn withdrawn(case: &Case<'_>, reason: Option<&String>) -> Decided {
+    case.change().because(reason).to(State::Withdrawn).decided()
 }
 
 /// Verification has been carried out on the present facts (R22, R27).

@@ -62,7 +62,7 @@ impl<'a> Case<'a> {
             | Event::DaDecided { .. }
             | Event::ReviewDecided { .. }
             | Event::InformationProvided { .. }
-            | Event::Withdrawn
+            | Event::Withdrawn { .. }
             | Event::Verify { .. }
             | Event::Route { .. }
             | Event::TimeIsUp { .. }
@@ -99,6 +99,7 @@ impl<'a> Case<'a> {
         match self.event {
             Event::DaDecided { by, .. } => by.to_string(),
             Event::ReviewDecided { agent, .. } => agent.clone(),
+            Event::Withdrawn { by: Some(by), .. } => by.clone(),
             Event::Verify { .. }
             | Event::Route { .. }
             | Event::TimeIsUp { .. }
@@ -114,7 +115,7 @@ impl<'a> Case<'a> {
             | Event::ResendRequested
             | Event::EmailVerified { .. }
             | Event::InformationProvided { .. }
-            | Event::Withdrawn => self.registration.account_id.to_string(),
+            | Event::Withdrawn { by: None, .. } => self.registration.account_id.to_string(),
         }
     }
 }

@@ -199,13 +199,13 @@ fn d1_in_any_other_review_das_do_not_decide() {
     assert_eq!((refusal.reason, refusal.code()), (Reason::NotAllowed, "wrong_state"));
     let allowed = RegistrationSummary::new(&road.registration).allowed;
     assert!(!allowed.contains(&"registration.da_decided".to_owned()), "{allowed:?}");
-    road.does(&Event::Withdrawn, &das(&["boss"]));
+    road.does(&Event::GIVEN_UP, &das(&["boss"]));
 }
 
 #[test]
 fn d1_deciding_leaves_no_timer() {
     let present = das(&["boss", "second"]);
-    for event in [grant("boss"), deny("boss"), Event::Withdrawn] {
+    for event in [grant("boss"), deny("boss"), Event::GIVEN_UP] {
         let mut road = Road::awaiting_da(&present);
         let step = road.registration.step;
         let decision = road.does(&event, &present);

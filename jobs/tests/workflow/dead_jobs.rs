@@ -121,7 +121,7 @@ fn d22_a_dead_job_after_the_end_keeps_the_state() {
     let present = good(vec![da("boss", "root")]);
     for mut road in [Road::granted(0), Road::routed(&present)] {
         if !road.state().is_final() {
-            road.does(&Event::Withdrawn, &present);
+            road.does(&Event::GIVEN_UP, &present);
         }
         let before = road.registration.clone();
         road.does(&died(JOB), &present);

@@ -210,7 +210,7 @@ fn d3_nobody_decides_on_their_own_request() {
 fn d3_who_is_not_entitled_learns_nothing_of_the_state() {
     let present = two_das();
     let mut road = Road::awaiting_da(&present);
-    road.does(&Event::Withdrawn, &present);
+    road.does(&Event::GIVEN_UP, &present);
     let stranger = road.refused(&grant("stranger"), &present);
     assert_eq!(stranger.reason, Reason::NotEntitled);
     assert!(!stranger.detail.contains_key("state"));

@@ -211,7 +211,7 @@ fn d18_only_an_idle_request_can_be_superseded() {
 fn d18_a_withdrawal_of_ones_own_says_nothing_of_another() {
     let mut road = Road::routed(&good(vec![]));
     road.does(&selected("root"), &good(vec![]));
-    road.does(&Event::Withdrawn, &good(vec![]));
+    road.does(&Event::GIVEN_UP, &good(vec![]));
     assert_eq!(road.registration.superseded_by, None);
     let view = RegistrationSummary::new(&road.registration);
     assert_eq!(view.title, "You have withdrawn your registration");

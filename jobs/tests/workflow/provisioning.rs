@@ -285,12 +285,7 @@ fn r38_nothing_else_is_allowed_while_access_is_being_set_up() {
     let present = good(vec![da("boss", "root")]);
     let mut road = Road::granted(1);
     road.time_is_up(&present);
-    for event in [
-        Event::Withdrawn,
-        Event::Confirmed,
-        grant("boss"),
-        Event::ResendRequested,
-    ] {
+    for event in [Event::GIVEN_UP, Event::Confirmed, grant("boss"), Event::ResendRequested] {
         let refusal = road.refused(&event, &present);
         assert_eq!(refusal.code(), "wrong_state", "{event:?}");
         assert_eq!(

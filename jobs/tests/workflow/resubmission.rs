@@ -85,12 +85,30 @@ fn r19_the_applicant_may_give_up_until_it_has_ended() {
         waiting,
         Road::awaiting_email(),
     ] {
-        let decision = road.does(&Event::Withdrawn, &present);
+        let decision = road.does(&Event::GIVEN_UP, &present);
         assert_eq!(road.state(), StateName::Withdrawn);
         assert_eq!(decision.effects, []);
-        let again = road.refused(&Event::Withdrawn, &present);
+        let again = road.refused(&Event::GIVEN_UP, &present);
         assert_eq!((again.reason, again.code()), (Reason::NotAllowed, "wrong_state"));
     }
+}
+
+#[test]
+fn r19_who_gave_up_for_the_applicant_and_why_is_recorded() {
+    let present = good(vec![da("boss", "root")]);
+    let mut road = Road::awaiting_da(&present);
+    let by_phone = Event::Withdrawn {
+        by: Some("ann".to_owned()),
+        reason: Some("asked by phone".to_owned()),
+    };
+    let entry = road.does(&by_phone, &present).entry;
+    assert_eq!((entry.actor.as_str(), entry.event), ("ann", "registration.withdrawn"));
+    assert_eq!(entry.detail["reason"], "asked by phone");
+
+    let mut road = Road::awaiting_da(&present);
+    let entry = road.does(&Event::GIVEN_UP, &present).entry;
+    assert_eq!(entry.actor, "newbie");
+    assert!(!entry.detail.contains_key("reason"));
 }
 
 #[test]

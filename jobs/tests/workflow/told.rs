@@ -101,7 +101,7 @@ fn r30_without_da_the_applicant_can_become_it_or_leave_it_to_the_right_person() 
     );
     let allowed = read_in(Locale::En, &road).allowed;
     assert!(allowed.contains(&"registration.withdrawn".to_owned()), "{allowed:?}");
-    road.does(&Event::Withdrawn, &good(vec![]));
+    road.does(&Event::GIVEN_UP, &good(vec![]));
     assert_eq!(road.state(), StateName::Withdrawn);
 }
 

@@ -1,16 +1,15 @@
 //! `enrolld intake send`.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal as _, Read};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use enrolld_jobs::{cloud_event, refusal::Refusal};
+use enrolld_jobs::cloud_event;
 use serde::de::IgnoredAny;
 
 use crate::{
-    cli::output::{self, printable},
+    cli::{output, refusals},
     private_redis,
     queue::Redis,
     settings::Settings,
@@ -118,7 +117,10 @@ fn check(file: &Path, events: &[Line<'_>]) -> anyhow::Result<()> {
         if let Err(refusal) = cloud_event::parse(event) {
             count += 1;
             if wrong.len() < SHOWN {
-                wrong.push(format!("\n  line {line}: {}", told(&refusal)));
+                wrong.push(format!(
+                    "\n  line {line}: {}",
+                    refusals::told(refusal.reason.as_str(), &refusal.detail)
+                ));
             }
         }
     }
@@ -134,22 +136,6 @@ fn check(file: &Path, events: &[Line<'_>]) -> anyhow::Result<()> {
         name(file),
         wrong.concat()
     );
-}
-
-/// The reason as the contract names it, and what there is to say about it.
-fn told(refusal: &Refusal) -> String {
-    let mut told = refusal.reason.as_str().to_owned();
-    if refusal.code() != told {
-        told = format!("{told} ({})", refusal.code());
-    }
-    for (key, value) in refusal.detail.iter().filter(|(key, _)| *key != "code") {
-        match value.as_str() {
-            Some(text) if key == "message" => write!(told, ": {}", printable(text)),
-            _ => write!(told, ", {key} {value}"),
-        }
-        .expect("a String takes any text");
-    }
-    told
 }
 
 /// Redis, and what to add to an error when it is away.

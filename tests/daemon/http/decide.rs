@@ -259,7 +259,7 @@ async fn d1_another_da_has_decided_meanwhile() {
 async fn a_request_that_does_not_wait_for_a_da_cannot_be_decided() {
     for language in LANGUAGES {
         let (fixture, link) = asked(language).await;
-        fixture.apply("reg-1", &Event::Withdrawn).await;
+        fixture.apply("reg-1", &Event::GIVEN_UP).await;
         shows(&fixture, &link, &format!("withdrawn_{language}"), 410).await;
     }
 }
@@ -278,7 +278,7 @@ async fn d3_who_is_da_no_more_is_told_nothing_of_the_request() {
             assert!(!shown.contains(secret), "{shown}");
         }
         shows(&fixture, &link, &format!("not_entitled_{language}"), 410).await;
-        fixture.apply("reg-1", &Event::Withdrawn).await;
+        fixture.apply("reg-1", &Event::GIVEN_UP).await;
         shows(&fixture, &link, &format!("not_entitled_{language}"), 410).await;
     }
 }

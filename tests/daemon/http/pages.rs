@@ -183,7 +183,7 @@ async fn d23_a_link_of_a_registration_that_has_moved_on_is_over() {
     for (language, account) in READERS {
         let fixture = start().await;
         let link = fixture.link_sent("reg-1", account).await;
-        fixture.apply("reg-1", &Event::Withdrawn).await;
+        fixture.apply("reg-1", &Event::GIVEN_UP).await;
         insta::assert_snapshot!(format!("over_{language}"), get(&fixture, &link, 410).await);
         insta::assert_snapshot!(format!("over_{language}"), post(&fixture, &link, 410).await);
         assert_eq!(fixture.registration("reg-1").await.state, State::Withdrawn);

@@ -106,7 +106,7 @@ impl Drawn {
             Self::Information => Event::InformationProvided {
                 answer: "yes".to_owned(),
             },
-            Self::Withdrawn => Event::Withdrawn,
+            Self::Withdrawn => Event::GIVEN_UP,
             Self::Verify { behind } => Event::Verify {
                 step: registration.step.saturating_sub(*behind),
             },

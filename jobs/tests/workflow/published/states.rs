@@ -89,7 +89,7 @@ fn events(road: &Road) -> Vec<Event> {
         Event::ResendRequested,
         grant("boss"),
         deny("boss"),
-        Event::Withdrawn,
+        Event::GIVEN_UP,
         Event::Verify { step },
         Event::Route { step },
         appoint("root"),

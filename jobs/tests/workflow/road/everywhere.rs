@@ -20,7 +20,7 @@ pub(crate) fn everywhere() -> Vec<Road> {
     let mut rejected = Road::in_review();
     rejected.does(&reviewed(ReviewDecision::Reject), &none);
     let mut withdrawn = Road::submitted();
-    withdrawn.does(&Event::Withdrawn, &none);
+    withdrawn.does(&Event::GIVEN_UP, &none);
     let mut expired = corrected.clone();
     expired.time_is_up(&wrong);
     expired.time_is_up(&wrong);
