@@ -22,6 +22,7 @@ mod refusals;
 mod registrations;
 mod review;
 mod schedules;
+mod status;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -146,6 +147,19 @@ Examples:
   enrolld doctor --output json | jq '.[] | select(.result != \"ok\")'"
     )]
     Doctor(doctor::Options),
+    /// Tell what is late, and why; and how things stand
+    #[command(
+        after_help = "The worst stands first, each with the command that shows more. Late is what was due
+a minute ago and has not begun, what agents have had for longer than review.sla,
+access that is not set up after provisioning.within, and whatever failed. Numbers
+end at 10000+. Works also while Redis is away. Exit status 0 whatever is late; 1
+when the database cannot be asked.
+
+Examples:
+  enrolld status
+  enrolld status --output json | jq -e '.late == []'"
+    )]
+    Status(listing::Shown),
     /// Send events as upstream does; see which were refused, and have them judged anew
     #[command(subcommand)]
     Intake(intake::Command),
@@ -256,6 +270,7 @@ async fn carry_out(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Migrate => migrate::run(&settings).await,
         Command::Config(command) => config::run(&command, &settings),
         Command::Doctor(options) => doctor::run(options, &settings).await,
+        Command::Status(shown) => status::run(shown, &settings).await,
         Command::Intake(command) => intake::run(command, &settings).await,
         Command::Directory(command) => directory::run(command, &settings).await,
         Command::Registrations(command) => registrations::run(command, &settings).await,

@@ -28,6 +28,7 @@ pub mod recovery;
 pub mod retention;
 pub mod schedule;
 pub mod settings;
+pub mod status;
 pub mod store;
 pub mod ticks;
 mod tls;

@@ -203,6 +203,32 @@ impl Registration {
         of_state.or_else(|| (!self.dead_jobs.is_empty()).then_some(ReviewReason::ProcessingFailed))
     }
 
+    /// The clock of the agents' case (D10), while it is they who have to act: a question has stopped it until the answer, and the case
+    /// of a dead job has none.
+    pub const fn agents_clock(&self) -> Option<ReviewClock> {
+        match &self.state {
+            State::InReview { clock, .. }
+            | State::Provisioning {
+                case: Some(ProvisioningCase { clock, .. }),
+                ..
+            } => Some(*clock),
+            State::Provisioning { case: None, .. }
+            | State::Verifying
+            | State::NeedsCorrection { .. }
+            | State::Routing
+            | State::AwaitingConfirmation
+            | State::AwaitingOrganization
+            | State::AwaitingEmail { .. }
+            | State::AwaitingDa { .. }
+            | State::AwaitingInformation { .. }
+            | State::Active { .. }
+            | State::Denied { .. }
+            | State::Rejected { .. }
+            | State::Withdrawn
+            | State::Expired => None,
+        }
+    }
+
     /// The tree that the contract's site belongs to, by its root: the company (D4).
     pub fn company(&self) -> Option<&OrganizationId> {
         self.site.as_ref()?.chain.first().map(|root| &root.id)

@@ -6,7 +6,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{Store, bounded, entities::daemon, error::StoreError, milliseconds, span_ms};
 
@@ -61,6 +61,15 @@ impl Store {
             .filter(daemon::Column::HeartbeatMs.gte(silent_since));
         let rows = bounded(live.all(&self.reader)).await?;
         Ok(rows.into_iter().map(|row| row.id).collect())
+    }
+
+    /// The daemons heard of last, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn daemons_heard_of(&self, limit: u64) -> Result<Vec<daemon::Model>, StoreError> {
+        let query = daemon::Entity::find().order_by_desc(daemon::Column::HeartbeatMs);
+        bounded(query.limit(limit).all(&self.reader)).await
     }
 
     /// All daemons known, the newest first.

@@ -49,7 +49,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn refused_between(
+    pub async fn refused_page(
         &self,
         filter: &Filter,
         after: i64,

@@ -195,7 +195,7 @@ impl Store {
     }
 }
 
-fn read(row: &registration::Model) -> Result<Registration, StoreError> {
+pub(super) fn read(row: &registration::Model) -> Result<Registration, StoreError> {
     serde_json::from_str(&row.data)
         .map_err(|error| StoreError::unreadable(format_args!("registration {}", row.id), error))
 }

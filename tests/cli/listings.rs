@@ -243,3 +243,22 @@ fn what_cannot_be_done_is_told() {
     let said = enrolld.run(&["registrations", "erase", "reg-1"]).fails();
     assert!(said.contains("no redis.url is set"), "{said}");
 }
+
+#[test]
+fn the_status_fits_a_screen() {
+    let enrolld = Enrolld::migrated("");
+    seed(&enrolld);
+    for width in [80, 140] {
+        let status = enrolld.run_at_width(width, &["status"]).succeeds();
+        assert!(
+            status.lines().all(|line| line.chars().count() <= width.into()),
+            "{status}"
+        );
+        insta::assert_snapshot!(format!("status_at_{width}"), status);
+    }
+    // Scripts find every name, whatever is there.
+    let empty = Enrolld::migrated("");
+    let mut status = empty.run(&["status", "--output", "json"]).json();
+    status["at"] = json!("[moment]");
+    insta::assert_json_snapshot!("status_of_an_empty_database", status);
+}

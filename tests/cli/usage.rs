@@ -30,6 +30,7 @@ fn every_command_has_help() {
         &["run"][..],
         &["demo"],
         &["migrate"],
+        &["status"],
         &["config", "check"],
         &["config", "show"],
         &["intake", "send"],

@@ -31,6 +31,7 @@ mod review;
 mod runbook;
 mod scale;
 mod service;
+mod status;
 mod steps;
 mod store;
 mod terms;

@@ -123,7 +123,7 @@ impl Walk {
                 store.refused_of(&chunk).await
             }
             Self::All { filter, after, until } => {
-                let events = store.refused_between(filter, *after, *until, CHUNK as u64).await?;
+                let events = store.refused_page(filter, *after, *until, CHUNK as u64).await?;
                 *after = events.last().map_or(*until, |event| event.seq);
                 Ok(events)
             }

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use enrolld::store::counts::Waiting;
 use enrolld::store::interventions::Order;
 use enrolld::store::jobs;
 use enrolld::store::pruning::Finished;
 use enrolld::store::registrations;
 use enrolld::store::selection::Place;
+use enrolld::store::standing::Bounced;
 use enrolld::store::transition::{EndedAppointment, EndedGrant, Guard, InboxWrite, NewSync, Transition, Verdict};
 use enrolld_jobs::job::JobKind;
-use enrolld_jobs::registration::ReviewReason;
+use enrolld_jobs::registration::{ReviewReason, StateName};
 use enrolld_jobs::values::{AccountId, EmailAddress, OrganizationId, RegistrationId};
 
 use super::*;
@@ -82,6 +84,35 @@ async fn no_hot_query_reads_a_whole_table_of_sqlite() {
         (
             format!("{registrations} da_account_id = 'a' AND id > 'r' ORDER BY id LIMIT 100"),
             "registrations_da",
+        ),
+        (
+            format!("{registrations} state = 'awaiting_da' ORDER BY since_ms LIMIT 5"),
+            "registrations_state",
+        ),
+        (
+            "SELECT since_ms AS since FROM registrations INDEXED BY registrations_state WHERE state = 'provisioning' \
+             AND since_ms < 1 ORDER BY since_ms LIMIT 100"
+                .to_owned(),
+            "registrations_state",
+        ),
+        (
+            "SELECT kind, error_class FROM jobs INDEXED BY jobs_listed WHERE state = 'dead' ORDER BY created_ms LIMIT 100"
+                .to_owned(),
+            "jobs_listed",
+        ),
+        (
+            "SELECT since_ms FROM suppressions INDEXED BY suppressions_since WHERE since_ms >= 1 ORDER BY since_ms DESC \
+             LIMIT 100"
+                .to_owned(),
+            "suppressions_since",
+        ),
+        (
+            "SELECT state FROM inbox WHERE entry = 'e' AND source = 's' AND event_id = 'i' LIMIT 1".to_owned(),
+            "sqlite_autoindex_inbox_1",
+        ),
+        (
+            "SELECT * FROM refused WHERE entry = 'e' LIMIT 1".to_owned(),
+            "refused_entry",
         ),
         (
             format!("{registrations} review_reason IS NOT NULL ORDER BY since_ms, id LIMIT 100"),
@@ -197,6 +228,7 @@ async fn everything_hot(store: &Store, round: i64) {
         about_jobs(store).await;
 
         about_access(store, round).await;
+        what_status_asks(store).await;
 
         let ids: Vec<_> = (0..5).map(|id| format!("new-{round}-{number}-{id}")).collect();
         let jobs: Vec<_> = ids.iter().map(|id| new_job(id, 1)).collect();
@@ -266,6 +298,27 @@ async fn about_jobs(store: &Store) {
     assert!(store.queue_loads(at(10)).await.is_ok());
     assert_eq!(store.attempts(new_id()).await, Ok(vec![]));
     assert_eq!(store.interventions(new_id()).await, Ok(vec![]));
+}
+
+/// What `enrolld status` asks, and who waits for what a command has handed in.
+async fn what_status_asks(store: &Store) {
+    for kind in JobKind::ALL {
+        assert!(store.queued(*kind).await.is_ok());
+    }
+    for state in ["dead", "retrying"] {
+        assert_eq!(store.failed_alike(state).await, Ok(vec![]));
+    }
+    for state in [StateName::AwaitingDa, StateName::Provisioning] {
+        assert_eq!(store.longest_in(state, 5).await, Ok(vec![]));
+        assert_eq!(store.in_state_before(state, at(10)).await, Ok(Waiting::default()));
+    }
+    assert_eq!(store.overdue_timers(at(0)).await, Ok(Waiting::default()));
+    assert_eq!(store.inbox_waiting().await, Ok(Waiting::default()));
+    assert_eq!(store.bounced_since(at(0)).await, Ok(Bounced::default()));
+    assert!(store.notices_waiting().await.is_ok());
+    assert_eq!(store.event_state("0-1", "/enrolld/command", "none").await, Ok(None));
+    assert_eq!(store.refused_at("0-1").await, Ok(None));
+    assert_eq!(store.refused_of(&[0]).await, Ok(vec![]));
 }
 
 /// What is asked about access, delegation, bounces and cases.
