@@ -20,6 +20,7 @@ mod packaged;
 mod queues;
 mod refusals;
 mod registrations;
+mod report;
 mod review;
 mod schedules;
 mod status;
@@ -172,6 +173,9 @@ Examples:
     /// See the agents' cases, and decide on them
     #[command(subcommand)]
     Review(review::Command),
+    /// Tell how long things took
+    #[command(subcommand)]
+    Report(report::Command),
     /// See jobs, have dead ones run again, and take out what is not wanted
     #[command(subcommand)]
     Jobs(jobs::Command),
@@ -275,6 +279,7 @@ async fn carry_out(command: Command, settings: Settings) -> anyhow::Result<()> {
         Command::Directory(command) => directory::run(command, &settings).await,
         Command::Registrations(command) => registrations::run(command, &settings).await,
         Command::Review(command) => review::run(command, &settings).await,
+        Command::Report(command) => report::run(command, &settings).await,
         Command::Jobs(command) => jobs::run(command, &settings).await,
         Command::Schedules(command) => schedules::run(command, &settings).await,
         Command::Queues(command) => queues::run(command, &settings).await,

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::open::executor_of_a_command;
+pub(crate) use self::open::{executor_of_a_command, rules};
 use self::{
     open::{executor, host_name, link_keys, listen, open_redis, open_store, publish_address},
     signs::Signs,

@@ -25,6 +25,7 @@ pub mod queue;
 pub mod recheck;
 pub mod reconciliation;
 pub mod recovery;
+pub mod report;
 pub mod retention;
 pub mod schedule;
 pub mod settings;

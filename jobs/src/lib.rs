@@ -30,6 +30,7 @@ pub mod provisioning_sync;
 pub mod refusal;
 pub mod registration;
 pub mod rules;
+pub mod sla;
 pub mod terms;
 pub mod values;
 pub mod verification;

@@ -179,7 +179,7 @@ fn targets(settings: &Settings, environment: &Arc<dyn Environment>) -> anyhow::R
     HttpTargets::new(targets, limits, Arc::clone(environment)).context("provisioning.targets cannot be called")
 }
 
-fn rules(settings: &Settings) -> Rules {
+pub(crate) fn rules(settings: &Settings) -> Rules {
     let domains = &settings.personal_domains;
     Rules {
         link_valid_for: settings.email_verification.valid_for,

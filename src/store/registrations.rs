@@ -2,18 +2,23 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     registration::{Registration, ReviewReason, StateName},
     values::{AccountId, RegistrationId},
     view::TimelineLine,
 };
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::SimpleExpr};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+    sea_query::SimpleExpr,
+};
 
 use super::{
     Store, bounded,
     entities::{registration, timeline},
     error::StoreError,
     milliseconds, moment,
+    sql::indexed_by,
 };
 
 /// Open registrations of one account that are looked at: whoever has more has them from a fault upstream.
@@ -46,6 +51,11 @@ impl Place {
             created_ms: milliseconds(registration.created_at),
             id: registration.id.clone(),
         }
+    }
+
+    /// Which registration stands there.
+    pub fn id(&self) -> &RegistrationId {
+        &self.id
     }
 
     /// Reads what `Display` wrote.
@@ -101,6 +111,43 @@ impl Store {
             .all(&self.reader)
             .await?;
         rows.iter().map(read).collect()
+    }
+
+    /// The registrations created before `until` that have come to another state since `since`, the oldest first, at most `limit`: those
+    /// behind the place `after`. Each has one place, however it changes meanwhile, so none is met twice.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn moved_since(
+        &self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+        after: Option<&Place>,
+        limit: u64,
+    ) -> Result<Vec<Place>, StoreError> {
+        let sql = format!(
+            "SELECT created_ms, id FROM registrations{} WHERE (created_ms, id) > ($1, $2) AND created_ms < $3 \
+             AND since_ms >= $4 ORDER BY created_ms, id LIMIT {limit}",
+            indexed_by(self.backend(), "registrations_created")
+        );
+        let values = [
+            after.map_or(i64::MIN, |place| place.created_ms).into(),
+            after.map_or("", |place| place.id.as_str()).into(),
+            milliseconds(until).into(),
+            milliseconds(since).into(),
+        ];
+        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
+        let rows = bounded(self.reader.query_all_raw(statement)).await?;
+        rows.iter()
+            .map(|row| {
+                let id: String = row.try_get("", "id")?;
+                Ok(Place {
+                    created_ms: row.try_get("", "created_ms")?,
+                    id: RegistrationId::new(id.as_str())
+                        .map_err(|error| StoreError::unreadable(format_args!("registration {id}"), error))?,
+                })
+            })
+            .collect()
     }
 
     /// The ids of registrations in `state`, in their order, after `after`; at most `limit`.

@@ -262,3 +262,27 @@ fn the_status_fits_a_screen() {
     status["at"] = json!("[moment]");
     insta::assert_json_snapshot!("status_of_an_empty_database", status);
 }
+
+#[test]
+fn an_empty_report_says_so() {
+    let enrolld = Enrolld::migrated("");
+    let ended = enrolld.run(&["report", "sla"]);
+    assert_eq!(
+        (ended.stdout.as_str(), ended.stderr.as_str()),
+        ("", "no step ended in this time\n")
+    );
+    ended.succeeds();
+    let json = enrolld.run(&["report", "sla", "--output", "json"]).json();
+    assert_eq!((&json["by"], &json["rows"]), (&json!("step"), &json!([])));
+    let csv = enrolld
+        .run(&["report", "sla", "--by", "da", "--output", "csv"])
+        .succeeds();
+    assert_eq!(
+        csv,
+        "da_account_id,answered,count,median_seconds,p95_seconds,deadline_seconds,in_time,in_time_share\n"
+    );
+    let said = enrolld
+        .run(&["report", "sla", "--since", "1d ago", "--until", "2d ago"])
+        .fails();
+    assert!(said.contains("see that --since is before --until"), "{said}");
+}

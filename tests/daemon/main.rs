@@ -25,6 +25,7 @@ mod pausing;
 mod provisioning;
 mod refused;
 mod replay;
+mod report;
 mod requeue;
 mod retention;
 mod review;

@@ -23,6 +23,7 @@ mod published;
 mod resubmission;
 mod review;
 mod road;
+mod sla;
 mod told;
 mod verification;
 mod view_texts;

@@ -10,12 +10,14 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use chrono::Duration;
+use chrono::{Duration, TimeDelta};
 use enrolld_jobs::{
     cloud_event::UpstreamEvent,
     decide::{Decided, Decision, allowed_in},
     event::{Event, Present},
     registration::StateName,
+    sla::{Step, steps},
+    view::TimelineLine,
 };
 use proptest::{prelude::*, sample::select};
 
@@ -73,11 +75,11 @@ fn judged(road: &Road, event: &Event, present: &Present) -> Option<Decision> {
     }
 }
 
-/// As [`judged`], and made.
-fn step(road: &mut Road, event: &Event, present: &Present) {
-    if let Some(decision) = judged(road, event, present) {
-        road.registration = decision.registration;
-    }
+/// As [`judged`], and made. The line of the timeline, if it changed anything.
+fn step(road: &mut Road, event: &Event, present: &Present) -> Option<TimelineLine> {
+    let decision = judged(road, event, present)?;
+    road.registration = decision.registration;
+    Some(TimelineLine::from(&decision.entry))
 }
 
 /// A registration that an agent may send to another company, with so many provisioning targets.
@@ -105,6 +107,43 @@ proptest! {
         }
     }
 
+    /// What the steps took is what the whole took: no time is counted twice, and none is lost.
+    #[test]
+    fn the_steps_of_a_timeline_account_for_all_of_its_time(
+        targets in 0..3usize,
+        happenings in prop::collection::vec((drawn_or_superseded(), any_facts(), wait()), 1..60),
+    ) {
+        let mut road = traveller(targets);
+        let begun = road.now;
+        let mut detail = serde_json::Map::new();
+        detail.insert("to".to_owned(), "verifying".into());
+        let submitted = TimelineLine {
+            at: begun,
+            event: "registration.submitted".to_owned(),
+            actor: "newbie".to_owned(),
+            detail,
+        };
+        let mut history = vec![submitted];
+        for (drawn, present, seconds) in happenings {
+            road.after(Duration::seconds(seconds));
+            let event = drawn.event(&road.registration);
+            history.extend(step(&mut road, &event, &present));
+        }
+        let (whole, stays): (Vec<_>, Vec<_>) =
+            steps(&history).into_iter().partition(|left| matches!(left.step, Step::Whole(_)));
+        let stayed: TimeDelta = stays.iter().map(|left| left.took).sum();
+        for left in &stays {
+            prop_assert!(left.took >= TimeDelta::zero() && left.at - begun >= left.took, "{left:?}");
+        }
+        if road.state().is_final() {
+            prop_assert_eq!(whole.len(), 1);
+            prop_assert_eq!(whole[0].step, Step::Whole(road.state()));
+            prop_assert_eq!(whole[0].took, stayed);
+        } else {
+            prop_assert_eq!(whole, vec![]);
+            prop_assert!(stayed <= road.now - begun);
+        }
+    }
 }
 
 proptest! {

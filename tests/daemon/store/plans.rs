@@ -96,6 +96,12 @@ async fn no_hot_query_reads_a_whole_table_of_sqlite() {
             "registrations_state",
         ),
         (
+            "SELECT created_ms, id FROM registrations INDEXED BY registrations_created WHERE (created_ms, id) > (1, 'r') \
+             AND created_ms < 9 AND since_ms >= 2 ORDER BY created_ms, id LIMIT 500"
+                .to_owned(),
+            "registrations_created",
+        ),
+        (
             "SELECT kind, error_class FROM jobs INDEXED BY jobs_listed WHERE state = 'dead' ORDER BY created_ms LIMIT 100"
                 .to_owned(),
             "jobs_listed",
@@ -312,6 +318,8 @@ async fn what_status_asks(store: &Store) {
         assert_eq!(store.longest_in(state, 5).await, Ok(vec![]));
         assert_eq!(store.in_state_before(state, at(10)).await, Ok(Waiting::default()));
     }
+    let moved = store.moved_since(at(0), at(10), None, 500).await;
+    assert!(moved.is_ok(), "{moved:?}");
     assert_eq!(store.overdue_timers(at(0)).await, Ok(Waiting::default()));
     assert_eq!(store.inbox_waiting().await, Ok(Waiting::default()));
     assert_eq!(store.bounced_since(at(0)).await, Ok(Bounced::default()));
