@@ -16,12 +16,12 @@ use enrolld_jobs::{
 
 pub use self::late::{Late, late};
 use crate::{
-    queue::{self, Redis},
+    queue::{Redis, unread},
     settings::Settings,
     store::{
         Store,
         counts::{MOST_COUNTED, Waiting},
-        entities::daemon,
+        entities::{daemon, queue},
         error::StoreError,
         moment,
         standing::{Bounced, FailedAlike},
@@ -58,6 +58,8 @@ pub struct Status {
     pub notices: u64,
     /// What is queued, by kind.
     pub queues: Vec<(JobKind, Waiting)>,
+    /// The queues that are paused.
+    pub paused: Vec<queue::Model>,
     /// Timers and retries that were due [`DUE_FOR`] ago.
     pub timers: Waiting,
     /// Jobs that wait for a person.
@@ -137,8 +139,9 @@ pub async fn look(
 ) -> Result<Status, StoreError> {
     let stream = async {
         let redis = redis?;
-        let unread = queue::unread(&redis, &format!("{}:intake", settings.redis.prefix)).await;
-        let unread = unread.map_err(|error| error.to_string())?;
+        let unread = unread(&redis, &format!("{}:intake", settings.redis.prefix))
+            .await
+            .map_err(|error| error.to_string())?;
         // The group of the intake is another: so these are all entries, those that were read, too.
         Ok(Waiting {
             number: unread.number,
@@ -166,6 +169,7 @@ async fn look_at_database(store: &Store, settings: &Settings, now: DateTime<Utc>
         inbox: store.inbox_waiting().await?,
         notices: store.notices_waiting().await?,
         queues,
+        paused: store.paused_queues().await?,
         timers: store.overdue_timers(now - DUE_FOR).await?,
         dead: store.failed_alike("dead").await?,
         retrying: store.failed_alike("retrying").await?,

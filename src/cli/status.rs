@@ -54,6 +54,7 @@ fn title(what: &str) -> &'static str {
         "jobs_retried" => "Jobs failing",
         "deadlines_overdue" => "Deadlines",
         "queue_waits" => "Queue",
+        "queue_paused" => "Queue paused",
         "agents_overdue" => "Agents",
         "provisioning_overdue" => "Provisioning",
         _ => "Other",
@@ -61,10 +62,14 @@ fn title(what: &str) -> &'static str {
 }
 
 fn told(at: DateTime<Utc>, late: &Late) -> String {
-    if late.number == 0 {
-        return late.why.clone();
+    let since = late.since.map(|since| relative(at, since)).unwrap_or_default();
+    match (late.what, late.number) {
+        // It is the pause that began then.
+        ("queue_paused", queued) => return format!("{since}, {} queued: {}", number(queued), late.why),
+        (_, 0) => return late.why.clone(),
+        _ => {}
     }
-    let first = late.since.map(|since| format!(", the first {}", relative(at, since)));
+    let first = late.since.map(|_| format!(", the first {since}"));
     let plus = if late.at_least { "+" } else { "" };
     format!("{}{plus}{}: {}", late.number, first.unwrap_or_default(), late.why)
 }

@@ -1,9 +1,10 @@
 //! What is late, and why: a pure look at what was seen.
 
 use chrono::{DateTime, Utc};
+use enrolld_jobs::job::JobKind;
 
 use super::{DUE_FOR, Status, is_at_least};
-use crate::store::{counts::Waiting, standing::FailedAlike};
+use crate::store::{counts::Waiting, moment, standing::FailedAlike};
 
 /// Groups of jobs that are told one by one.
 const TOLD: usize = 5;
@@ -49,6 +50,7 @@ pub fn late(status: &Status) -> Vec<Late> {
     late.extend(intake(status));
     late.extend(dead(status));
     late.extend(timers(status));
+    late.extend(paused(status));
     late.extend(queues(status));
     late.extend(agents(status));
     late.extend(provisioning(status));
@@ -144,11 +146,33 @@ fn timers(status: &Status) -> Option<Late> {
     (status.timers.number > 0).then(|| Late::new("deadlines_overdue", status.timers, why, look))
 }
 
+/// What somebody has paused waits for them, however long that is.
+fn paused(status: &Status) -> Vec<Late> {
+    let paused = status.paused.iter().map(|queue| {
+        let of_kind = status.queues.iter().find(|(kind, _)| kind.as_str() == queue.kind);
+        let waiting = Waiting {
+            number: of_kind.map_or(0, |(_, waiting)| waiting.number),
+            oldest: Some(moment(queue.paused_ms)),
+        };
+        let reason = match queue.reason.as_str() {
+            "" => String::new(),
+            reason => format!(": {reason}"),
+        };
+        let why = format!("{} is paused by {}{reason}", queue.kind, queue.paused_by);
+        Late::new("queue_paused", waiting, why, "enrolld queues list")
+    });
+    paused.collect()
+}
+
 fn queues(status: &Status) -> Vec<Late> {
-    let late = status.queues.iter().filter(|(_, waiting)| is_late(status, waiting));
+    let is_paused = |kind: JobKind| status.paused.iter().any(|queue| queue.kind == kind.as_str());
+    let late = status
+        .queues
+        .iter()
+        .filter(|(kind, waiting)| is_late(status, waiting) && !is_paused(*kind));
     late.map(|(kind, waiting)| {
         let why = format!("queued in {}", kind.as_str());
-        Late::new("queue_waits", *waiting, why, "enrolld jobs list --state queued")
+        Late::new("queue_waits", *waiting, why, "enrolld queues list")
     })
     .collect()
 }

@@ -56,6 +56,17 @@ async fn what_is_late_is_told_and_what_waits(database: Database) {
     assert_eq!(status["provisioning"]["number"], 0);
     assert_eq!(status["redis"], Value::Null);
 
+    // Who paused a queue is named for as long as it rests.
+    daemon.typed("enrolld queues pause terms --reason \"the portal moves\"");
+    let status = daemon.cli_json(&["status"]);
+    assert_eq!(late(&status), ["queue_paused", "agents_overdue"]);
+    let why = status["late"][0]["why"].as_str().expect("a text");
+    assert!(
+        why.starts_with("terms is paused by ") && why.ends_with(": the portal moves"),
+        "{why}"
+    );
+    daemon.typed("enrolld queues resume terms");
+
     // Nobody is there, and Redis neither: the database tells.
     daemon.terminate();
     daemon.send(&events::withdrawn("reg-1")).await;

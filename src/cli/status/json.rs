@@ -29,7 +29,8 @@ pub(super) fn of(status: &Status, late: &[Late]) -> Value {
         },
         "notices": status.notices,
         "queues": status.queues.iter().map(|(kind, queued)| {
-            json!({ "kind": kind.as_str(), "queued": waiting(queued) })
+            let is_paused = status.paused.iter().any(|queue| queue.kind == kind.as_str());
+            json!({ "kind": kind.as_str(), "queued": waiting(queued), "paused": is_paused })
         }).collect::<Vec<_>>(),
         "deadlines_overdue": waiting(&status.timers),
         "jobs": {

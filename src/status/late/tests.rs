@@ -4,7 +4,7 @@ use enrolld_jobs::{job::JobKind, values::RegistrationId};
 use super::*;
 use crate::{
     status::{Cases, Held, SeenDaemon},
-    store::standing::Bounced,
+    store::{entities::queue, standing::Bounced},
 };
 
 fn now() -> DateTime<Utc> {
@@ -47,6 +47,7 @@ fn well() -> Status {
             (JobKind::Verification, waiting(900, 60)),
             (JobKind::Notification, waiting(0, 0)),
         ],
+        paused: Vec::new(),
         timers: Waiting::default(),
         dead: Vec::new(),
         retrying: Vec::new(),
@@ -90,6 +91,12 @@ fn the_worst_stands_first() {
             (JobKind::Verification, waiting(1, 61)),
             (JobKind::Notification, waiting(2, 90)),
         ],
+        paused: vec![queue::Model {
+            kind: "notification".to_owned(),
+            paused_ms: now().timestamp_millis() - 5_000,
+            paused_by: "ann".to_owned(),
+            reason: "the server moves".to_owned(),
+        }],
         timers: waiting(3, 100),
         dead: vec![
             failed("notification", Some("smtp_refused"), 2),
@@ -114,7 +121,7 @@ fn the_worst_stands_first() {
             "events_wait",
             "jobs_dead",
             "deadlines_overdue",
-            "queue_waits",
+            "queue_paused",
             "queue_waits",
             "agents_overdue",
             "provisioning_overdue",
@@ -129,6 +136,10 @@ fn the_worst_stands_first() {
         "by kind and error: notification smtp_refused 2, terms unknown 1"
     );
     assert_eq!(late[3].since, Some(now() - TimeDelta::hours(3)));
+    assert_eq!(
+        (late[5].number, late[5].why.as_str()),
+        (2, "notification is paused by ann: the server moves")
+    );
     assert_eq!(late[9].why, "by kind and error: notification smtp 5");
     assert!(late[7].why.ends_with("reg-1 waits for longest"), "{}", late[7].why);
 }

@@ -86,41 +86,6 @@ async fn no_hot_query_reads_a_whole_table_of_sqlite() {
             "registrations_da",
         ),
         (
-            format!("{registrations} state = 'awaiting_da' ORDER BY since_ms LIMIT 5"),
-            "registrations_state",
-        ),
-        (
-            "SELECT since_ms AS since FROM registrations INDEXED BY registrations_state WHERE state = 'provisioning' \
-             AND since_ms < 1 ORDER BY since_ms LIMIT 100"
-                .to_owned(),
-            "registrations_state",
-        ),
-        (
-            "SELECT created_ms, id FROM registrations INDEXED BY registrations_created WHERE (created_ms, id) > (1, 'r') \
-             AND created_ms < 9 AND since_ms >= 2 ORDER BY created_ms, id LIMIT 500"
-                .to_owned(),
-            "registrations_created",
-        ),
-        (
-            "SELECT kind, error_class FROM jobs INDEXED BY jobs_listed WHERE state = 'dead' ORDER BY created_ms LIMIT 100"
-                .to_owned(),
-            "jobs_listed",
-        ),
-        (
-            "SELECT since_ms FROM suppressions INDEXED BY suppressions_since WHERE since_ms >= 1 ORDER BY since_ms DESC \
-             LIMIT 100"
-                .to_owned(),
-            "suppressions_since",
-        ),
-        (
-            "SELECT state FROM inbox WHERE entry = 'e' AND source = 's' AND event_id = 'i' LIMIT 1".to_owned(),
-            "sqlite_autoindex_inbox_1",
-        ),
-        (
-            "SELECT * FROM refused WHERE entry = 'e' LIMIT 1".to_owned(),
-            "refused_entry",
-        ),
-        (
             format!("{registrations} review_reason IS NOT NULL ORDER BY since_ms, id LIMIT 100"),
             "registrations_case",
         ),
@@ -173,7 +138,10 @@ async fn no_hot_query_reads_a_whole_table_of_sqlite() {
             "SELECT * FROM removed_administrators WHERE organization_id IN ('o', 'p')".to_owned(),
             "sqlite_autoindex_removed_administrators_1",
         ),
-    ] {
+    ]
+    .into_iter()
+    .chain(asked_by_commands())
+    {
         let explain = Statement::from_string(sea_orm::DbBackend::Sqlite, format!("EXPLAIN QUERY PLAN {sql}"));
         let steps = store.writer().query_all_raw(explain).await.expect("the query is sound");
         let steps: Vec<String> = steps
@@ -187,6 +155,41 @@ async fn no_hot_query_reads_a_whole_table_of_sqlite() {
             "{sql}: {steps:?}"
         );
     }
+}
+
+/// What `enrolld status` and `report` ask, and who waits for what a command has handed in.
+fn asked_by_commands() -> impl Iterator<Item = (String, &'static str)> {
+    let queries = [
+        (
+            "SELECT data FROM registrations WHERE state = 'awaiting_da' ORDER BY since_ms LIMIT 5",
+            "registrations_state",
+        ),
+        (
+            "SELECT since_ms AS since FROM registrations INDEXED BY registrations_state WHERE state = 'provisioning' \
+             AND since_ms < 1 ORDER BY since_ms LIMIT 100",
+            "registrations_state",
+        ),
+        (
+            "SELECT created_ms, id FROM registrations INDEXED BY registrations_created WHERE (created_ms, id) > (1, 'r') \
+             AND created_ms < 9 AND since_ms >= 2 ORDER BY created_ms, id LIMIT 500",
+            "registrations_created",
+        ),
+        (
+            "SELECT kind, error_class FROM jobs INDEXED BY jobs_listed WHERE state = 'dead' ORDER BY created_ms LIMIT 100",
+            "jobs_listed",
+        ),
+        (
+            "SELECT since_ms FROM suppressions INDEXED BY suppressions_since WHERE since_ms >= 1 ORDER BY since_ms DESC \
+             LIMIT 100",
+            "suppressions_since",
+        ),
+        (
+            "SELECT state FROM inbox WHERE entry = 'e' AND source = 's' AND event_id = 'i' LIMIT 1",
+            "sqlite_autoindex_inbox_1",
+        ),
+        ("SELECT * FROM refused WHERE entry = 'e' LIMIT 1", "refused_entry"),
+    ];
+    queries.into_iter().map(|(sql, index)| (sql.to_owned(), index))
 }
 
 /// All that runs again and again, several times: statistics are those of generic plans then.
