@@ -22,7 +22,7 @@ demo: ## build, and run the main job end to end on SQLite and a private redis-se
 	"$(CARGO_TARGET_DIR)/debug/enrolld" demo
 
 test: ## everything that must pass: format, lints, dependencies, tests on both databases and under systemd, docs
-	scripts/install-missing rustc build-tools redis postgres cargo-nextest cargo-deny
+	scripts/install-missing rustc build-tools redis postgres promtool cargo-nextest cargo-deny
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory deny
 	$(CARGO) nextest run --workspace

@@ -38,6 +38,7 @@ use crate::{
     executor::Executor,
     http,
     intake::Intake,
+    metrics::Exposition,
     notices::Notices,
     pauses::Pauses,
     private_redis::PrivateRedis,
@@ -50,6 +51,7 @@ use crate::{
     schedule::{self, Schedule},
     settings::Settings,
     store::{Store, daemons::Daemon as Identity},
+    watch::Watch,
 };
 
 /// How long saying goodbye to the database may take, after `shutdown.grace`.
@@ -102,6 +104,7 @@ pub struct Daemon {
     executor: Executor,
     pauses: Pauses,
     fullness: Fullness,
+    exposition: Exposition,
     /// Taken by [`Daemon::run`], as are the listeners.
     dispatched: Option<mpsc::Receiver<(JobKind, JobRef)>>,
     committed: Arc<Notify>,
@@ -127,6 +130,7 @@ impl Daemon {
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
+        let exposition = Exposition::start(&settings.provisioning.targets);
         let store = open_store(&settings, &systemd).await?;
         let sole = Sole::take(&settings.database.url)?;
         settings
@@ -189,6 +193,7 @@ impl Daemon {
             executor,
             pauses,
             fullness,
+            exposition,
             dispatched: Some(dispatched),
             committed,
             http: Some(http),
@@ -341,6 +346,7 @@ impl Daemon {
         let mut tasks = JoinSet::new();
         tasks.spawn(watch.watch("signs of life", self.recovery().beat(drained.clone())));
         tasks.spawn(watch.watch("notices", notices.run(drained.clone())));
+        tasks.spawn(watch.watch("gauges", self.watch().run(drained.clone())));
         if let Some(dispatched) = self.dispatched.take() {
             tasks.spawn(watch.watch(
                 "dispatcher",
@@ -389,6 +395,21 @@ impl Daemon {
             pauses: self.pauses.clone(),
             fullness: self.fullness.clone(),
             poll: self.settings.dispatcher.poll,
+        })
+    }
+
+    fn watch(&self) -> Arc<Watch> {
+        let settings = &self.settings;
+        Arc::new(Watch {
+            store: self.store.clone(),
+            redis: self.redis.clone(),
+            prefix: settings.redis.prefix.clone(),
+            environment: Arc::clone(&self.environment),
+            every: settings.metrics.every,
+            dead_after: settings.heartbeat.dead_after,
+            review_sla: settings.review.sla,
+            provisioning_within: settings.provisioning.within,
+            exposition: self.exposition.clone(),
         })
     }
 

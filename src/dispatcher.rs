@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     environment::Environment,
+    metrics,
     pauses::Pauses,
     progress,
     queue::{self, JobRef, Redis, Unread, stream_name},
@@ -267,6 +268,7 @@ impl Dispatcher {
                 number = lost.len(),
                 "queued jobs were not in their stream; added again"
             );
+            metrics::jobs_added_again(kind, lost.len());
             self.push(&lost, stop).await;
             missing -= chunk;
         }

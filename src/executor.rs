@@ -38,6 +38,7 @@ use crate::{
     environment::Environment,
     links::LinkKeys,
     mail::{Mailer, Portal},
+    metrics,
     provisioning::HttpTargets,
     settings::WorkersSettings,
     store::{
@@ -247,6 +248,7 @@ impl Executor {
                 Verdict::Applied => {
                     self.0.dispatch.send(queued);
                     self.0.committed.notify_one();
+                    note_change(stored.as_ref(), &decision.registration, now);
                     tracing::info!(
                         registration = %id,
                         event = decision.entry.event,
@@ -301,6 +303,15 @@ impl Executor {
             }
         }
     }
+}
+
+/// Counts a change, and how long the registration was in the state that it has left.
+fn note_change(before: Option<&Registration>, after: &Registration, now: DateTime<Utc>) {
+    let to = after.state.name();
+    let left = before
+        .filter(|before| before.state.name() != to)
+        .map(|before| (before.state.name(), (now - before.since).to_std().unwrap_or_default()));
+    metrics::registration_changed(to, left);
 }
 
 /// Gathering that takes too long counts as an outage of the directory.

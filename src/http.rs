@@ -10,6 +10,7 @@ mod events;
 mod guard;
 mod health;
 mod link_page;
+mod metrics;
 mod observe;
 mod pages;
 mod problem;
@@ -38,6 +39,7 @@ use self::problem::Problem;
 use crate::{
     executor::Executor,
     mail::Portal,
+    metrics::Exposition,
     queue::Redis,
     settings::{HttpSettings, Settings},
 };
@@ -57,6 +59,8 @@ struct Parts {
     bound: SocketAddr,
     /// Where pages lead to (R61).
     portal: Portal,
+    /// What `/metrics` shows.
+    exposition: Exposition,
     /// Cancelled once the daemon takes no more work.
     stop: CancellationToken,
     /// See [`health::ready`].
@@ -80,6 +84,7 @@ impl HttpState {
             bound: listener.local_addr().unwrap_or(settings.http.bind),
             settings: settings.http.clone(),
             portal: Portal::from(&settings.portal),
+            exposition: Exposition::start(&settings.provisioning.targets),
             stop,
             migrated: AtomicBool::new(false),
         }))
@@ -95,6 +100,7 @@ pub fn routers(
 ) -> impl Iterator<Item = (TcpListener, Router)> {
     let api = Router::new()
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .route("/v1/registrations", get(registrations::list))
         .route("/v1/registrations/{id}", get(registrations::show))
         .route("/v1/events", post(events::forward))

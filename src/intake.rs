@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::entry::Read;
 use crate::{
     executor::Executor,
-    progress,
+    metrics, progress,
     queue::{Dedicated, Error, Redis},
     store::{
         error::StoreError,
@@ -302,6 +302,9 @@ impl Intake {
         self.executor.store().take_in(lease, events, refused, now).await?;
         if !refused.is_empty() {
             self.executor.refused();
+        }
+        for event in refused {
+            metrics::event_refused(event.reason);
         }
         Ok(())
     }

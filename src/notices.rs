@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     environment::Environment,
-    progress,
+    metrics, progress,
     queue::Redis,
     store::{Store, entities::refused, error::StoreError},
 };
@@ -119,6 +119,7 @@ impl Notices {
             pipeline.arg("*").arg("event").arg(&notice.body).ignore();
         }
         self.redis.pipeline::<()>(&pipeline).await?;
+        metrics::brought_out("events", notices.len());
         let seqs: Vec<_> = notices.iter().map(|notice| notice.seq).collect();
         Ok(self.store.delete_notices(&seqs).await?)
     }
@@ -151,6 +152,7 @@ impl Notices {
                 .ignore();
         }
         self.redis.pipeline::<()>(&pipeline).await?;
+        metrics::brought_out("rejected", refusals.len());
         let seqs: Vec<_> = refusals.iter().map(|refusal| refusal.seq).collect();
         Ok(self.store.announced(&seqs, self.environment.now()).await?)
     }

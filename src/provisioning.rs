@@ -21,12 +21,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use url::Url;
 use uuid::Uuid;
 
-use crate::{environment::Environment, settings::ProvisioningTarget};
+use crate::{environment::Environment, metrics, settings::ProvisioningTarget};
 
 /// Longest wait for a connection, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -197,7 +197,10 @@ impl Provisioner for HttpTargets {
                 role: grant.access.as_str(),
             });
         }
-        Some(self.ask(target, request).await)
+        let asked = Instant::now();
+        let answer = self.ask(target, request).await;
+        metrics::target_called(&target.name, call, &answer, asked.elapsed());
+        Some(answer)
     }
 }
 

@@ -68,7 +68,7 @@ pub use dedicated::Dedicated;
 pub use entry::{EntryId, EntryIdError};
 pub use recovery::{Claimed, claim, claim_idle, delete_idle_consumers, pending_consumers};
 pub(crate) use server::ServerFacts;
-pub use streams::{Unread, acknowledge, length, push, unread};
+pub use streams::{Unread, acknowledge, kept, length, push, unread};
 
 /// The consumer group of every stream of jobs.
 pub const GROUP: &str = "workers";

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 pub use credentials::credentials_dir;
 pub use engine::{
     DirectoryKind, DirectorySettings, DispatcherSettings, HeartbeatSettings, IntakeSettings, JOBS, LogFormat,
-    LogSettings, ShutdownSettings, WorkerSettings, WorkersSettings,
+    LogSettings, MetricsSettings, ShutdownSettings, WorkerSettings, WorkersSettings,
 };
 pub use http::{HttpSettings, SecuritySettings};
 pub use layers::DEFAULT_TOML;
@@ -105,6 +105,8 @@ pub struct Settings {
     pub heartbeat: HeartbeatSettings,
     /// `shutdown`.
     pub shutdown: ShutdownSettings,
+    /// `metrics`.
+    pub metrics: MetricsSettings,
     /// `log`.
     pub log: LogSettings,
     /// What works but is probably not meant; for people, one sentence each.
@@ -213,6 +215,7 @@ impl Settings {
             dispatcher: DispatcherSettings::read(reader),
             heartbeat: HeartbeatSettings::read(reader),
             shutdown: ShutdownSettings::read(reader),
+            metrics: MetricsSettings::read(reader),
             log: LogSettings::read(reader),
             warnings: Vec::new(),
             described: Vec::new(),

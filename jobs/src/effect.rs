@@ -175,6 +175,9 @@ pub enum AlertCode {
 }
 
 impl AlertCode {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::JobDead, Self::TermsNotAccepted];
+
     /// The name in `ops.alert`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ mod m20261122_000001_first;
 mod m20261127_000002_schedules;
 mod m20261127_000003_operations;
 mod m20261127_000004_desk;
+mod m20261127_000005_counted;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{prelude::*, sea_orm::DatabaseConnection};
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000002_schedules::Migration),
             Box::new(m20261127_000003_operations::Migration),
             Box::new(m20261127_000004_desk::Migration),
+            Box::new(m20261127_000005_counted::Migration),
         ]
     }
 }

@@ -15,11 +15,14 @@ use super::{
     send::untouched,
     write::Origin,
 };
-use crate::store::{
-    attempts::NewAttempt,
-    entities::job,
-    milliseconds,
-    transition::{Guard, JobWrite, MailWrite, Transition, Verdict},
+use crate::{
+    metrics,
+    store::{
+        attempts::NewAttempt,
+        entities::job,
+        milliseconds,
+        transition::{Guard, JobWrite, MailWrite, Transition, Verdict},
+    },
 };
 
 /// Longest error text kept, in characters.
@@ -37,28 +40,33 @@ pub(super) enum Finished {
 impl Executor {
     /// Writes what the run came to.
     pub(super) async fn finish(&self, kind: JobKind, row: &job::Model, ran: Ran) -> Finished {
-        let (write, ended) = match ran.outcome {
-            Outcome::Done(note) => (self.succeeded(row, note), true),
-            Outcome::Snooze(span, note) => (self.snoozing(row, span, note), false),
-            Outcome::Unavailable(failure) => (self.retrying(row, &failure, row.attempts), false),
-            Outcome::Fail(failure) => (self.dead(row, &failure, row.attempts + 1), true),
+        let (write, ended) = match &ran.outcome {
+            Outcome::Done(note) => (self.succeeded(row, note.clone()), true),
+            Outcome::Snooze(span, note) => (self.snoozing(row, *span, note.clone()), false),
+            Outcome::Unavailable(failure) => (self.retrying(row, failure, row.attempts), false),
+            Outcome::Fail(failure) => (self.dead(row, failure, row.attempts + 1), true),
             Outcome::Retry(failure) => {
                 let attempts = row.attempts + 1;
                 let max_attempts = self.0.workers.of(kind).max_attempts;
                 let policy = RetryPolicy { max_attempts };
                 if policy.allows_another(u32::try_from(attempts).unwrap_or(u32::MAX)) {
-                    (self.retrying(row, &failure, attempts), false)
+                    (self.retrying(row, failure, attempts), false)
                 } else {
-                    (self.dead(row, &failure, attempts), true)
+                    (self.dead(row, failure, attempts), true)
                 }
             }
         };
+        let is_dead = write.state == "dead";
         let mut besides = ran.besides;
         if !ended {
             // A mail that is tried again still waits.
             besides.mail = None;
         }
-        self.end(kind, row, write, besides, ran.event).await
+        let finished = self.end(kind, row, write, besides, ran.event).await;
+        if finished == Finished::Yes {
+            metrics::job_ended(kind, &ran.outcome, is_dead);
+        }
+        finished
     }
 
     /// Writes what became of the job, with what it means for the registration: what the run brought, else that a job of ours is dead

@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 
 use super::{Applied, Cause, Executor, Trouble, ending::Finished};
 use crate::{
-    progress,
+    metrics, progress,
     queue::JobRef,
     store::{
         entities::job,
@@ -74,6 +74,7 @@ impl Executor {
             return;
         };
         if crashes < MAX_CRASHES {
+            metrics::job_rescued(kind);
             tracing::info!(job = %reference.id, kind = kind.as_str(), crashes, "taking over a job of a daemon that is gone");
             self.run(kind, reference, true).await;
             return;
@@ -89,6 +90,7 @@ impl Executor {
             ..self.job_write(&row)
         };
         tracing::error!(job = %reference.id, kind = kind.as_str(), crashes, "a job that ends daemons is given up");
+        metrics::job_given_up(kind);
         self.end(kind, &row, write, Transition::default(), None).await;
     }
 
@@ -99,8 +101,10 @@ impl Executor {
         let expected = i64::from(reference.run_no) == row.run_no;
         if !expected || !(row.state == "queued" || rescued && row.state == "running") {
             tracing::debug!(job = %reference.id, run = reference.run_no, "an entry of an earlier run is dropped");
+            metrics::job_redelivered(kind);
             return;
         }
+        let _running = metrics::Running::begin(kind, self.waited(&row));
         if !kind.has_outside_effect() {
             // Nobody needs to know before the end.
             row.started_ms = Some(milliseconds(self.now()));
@@ -121,6 +125,13 @@ impl Executor {
         }
         let failure = Failure::new("contention", "what the job rests on changed at every try");
         Box::pin(self.finish(kind, &row, Outcome::Unavailable(failure).into())).await;
+    }
+
+    /// How long the job has been queued.
+    fn waited(&self, row: &job::Model) -> Duration {
+        let since = row.queued_ms.unwrap_or(row.run_at_ms);
+        let waited = milliseconds(self.now()).saturating_sub(since);
+        Duration::from_millis(waited.try_into().unwrap_or_default())
     }
 
     /// Does what the job is for, and what it leads to, within `workers.<job>.timeout`; a panic ends only this run.
@@ -150,22 +161,22 @@ impl Executor {
     async fn work(&self, kind: JobKind, row: &job::Model) -> Option<Ran> {
         let step = u32::try_from(row.step).unwrap_or_default();
         match kind {
-            JobKind::Verification => self.happened(row, Event::Verify { step }).await,
+            JobKind::Verification => self.happened(kind, row, Event::Verify { step }).await,
             JobKind::DaRouting => match &row.account_id {
                 Some(da) => Some(self.recheck_waiting_for(da).await.into()),
-                None => self.happened(row, Event::Route { step }).await,
+                None => self.happened(kind, row, Event::Route { step }).await,
             },
             JobKind::ProvisioningSync => Some(self.sync(row).await),
             JobKind::Terms => Some(self.remind_of_terms(row).await),
             JobKind::DaResponseTimeout | JobKind::ManualReview | JobKind::ApplicantIdle => {
-                self.happened(row, Event::TimeIsUp { step }).await
+                self.happened(kind, row, Event::TimeIsUp { step }).await
             }
             JobKind::EmailVerification | JobKind::Notification => Some(self.send_mail(row, step).await),
         }
     }
 
     /// Decides on what the job brings.
-    async fn happened(&self, row: &job::Model, event: Event) -> Option<Ran> {
+    async fn happened(&self, kind: JobKind, row: &job::Model, event: Event) -> Option<Ran> {
         let Some(id) = registration_of(row) else {
             let failure = Failure::new("unreadable", "the job's registration has no valid id");
             return Some(Outcome::Fail(failure).into());
@@ -174,7 +185,11 @@ impl Executor {
             .apply(&id, &event, &by_job(self.succeeded(row, None), Transition::default()))
             .await
         {
-            Ok(Applied::Changed(_) | Applied::Dropped(_)) => return None,
+            Ok(Applied::Changed(_)) => {
+                metrics::job_decided(kind);
+                return None;
+            }
+            Ok(Applied::Dropped(_)) => return None,
             Ok(Applied::Ignored) => self.ignored(&id, &event).await,
             Ok(Applied::Refused(refusal)) => {
                 let message = format!("refused: {} ({})", refusal.reason.as_str(), refusal.code());

@@ -10,6 +10,7 @@ use enrolld_jobs::{
     values::{EmailAddress, Locale, RegistrationId},
 };
 use lettre::message::Mailbox;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     mail::{Addressee, Letter, SendError, render},
+    metrics,
     store::{
         entities::{job, mail},
         error::StoreError,
@@ -100,7 +102,9 @@ impl Executor {
         };
         let delivery = notification::deliver(&mail, step, registration.as_ref(), reader.as_ref(), mailboxes);
         let to_mailbox = |mailbox: &Option<Mailbox>| {
-            let mailbox = mailbox.clone().ok_or_else(|| skipped(id, "the mailbox is not set"))?;
+            let mailbox = mailbox
+                .clone()
+                .ok_or_else(|| skipped(id, mail.kind, "the mailbox is not set"))?;
             Ok::<_, Stop>((
                 Ok(Addressee::from(mailbox.clone())),
                 mailbox.email.to_string(),
@@ -117,7 +121,7 @@ impl Executor {
             Delivery::Agents => to_mailbox(&parts.agents)?,
             Delivery::Supervisor => to_mailbox(&parts.supervisor)?,
             Delivery::Ops => to_mailbox(&parts.ops)?,
-            Delivery::Skip(why) => return Err(skipped(id, why)),
+            Delivery::Skip(why) => return Err(skipped(id, mail.kind, why)),
         };
         let context = parts
             .letter_context(&mail, registration.as_ref(), reader.as_ref(), locale)
@@ -183,7 +187,11 @@ impl Executor {
             Ok(false) => return Outcome::Done(Some("taken over by another daemon".to_owned())).into(),
             Err(trouble) => return troubled(&trouble).into(),
         }
-        if let Err(error) = self.0.mailer.send(&letter).await {
+        let asked = Instant::now();
+        let sent = self.0.mailer.send(&letter).await;
+        metrics::mail_server_asked(!matches!(sent, Err(SendError::Unavailable { .. })), asked.elapsed());
+        metrics::mail(letter.kind, result_of(sent.as_ref()));
+        if let Err(error) = sent {
             return refused(&error, record);
         }
         let to = record.address.as_deref().map(EmailAddress::new).and_then(Result::ok);
@@ -228,11 +236,12 @@ fn failed(class: &'static str, message: &str) -> Stop {
 }
 
 /// Not sending it any more is as it should be.
-fn skipped(id: Uuid, why: &str) -> Stop {
-    Stop::Ended(Box::new(skipping(id, why)))
+fn skipped(id: Uuid, kind: MailKind, why: &str) -> Stop {
+    Stop::Ended(Box::new(skipping(id, kind, why)))
 }
 
-fn skipping(id: Uuid, why: &str) -> Ran {
+fn skipping(id: Uuid, kind: MailKind, why: &str) -> Ran {
+    metrics::mail(kind, "skipped");
     let mail = MailWrite {
         state: "skipped",
         note: Some(why.to_owned()),
@@ -247,9 +256,19 @@ fn skipping(id: Uuid, why: &str) -> Ran {
 /// Mail to the address comes back, so nothing more is sent to it. Whoever waits for a verification mail would wait in vain (D22).
 fn suppressed(id: Uuid, kind: MailKind, step: u32) -> Stop {
     let why = "mail to the address came back; after `enrolld mails unsuppress` it is sent again";
-    let ran = skipping(id, why);
+    let ran = skipping(id, kind, why);
     let event = (kind == MailKind::Verification).then_some(Event::Undeliverable { step });
     Stop::Ended(Box::new(Ran { event, ..ran }))
+}
+
+/// The name of what became of a mail, for those who count.
+const fn result_of(sent: Result<&(), &SendError>) -> &'static str {
+    match sent {
+        Ok(()) => "sent",
+        Err(SendError::Unavailable { .. }) => "postponed",
+        Err(SendError::Refused { .. }) => "refused",
+        Err(SendError::Invalid { .. }) => "invalid",
+    }
 }
 
 /// The server, or its absence, says no.

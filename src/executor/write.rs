@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::{Cause, Parts, facts::Tree};
 use crate::{
     links::{PURPOSE_DECISION, PURPOSE_EMAIL},
+    metrics,
     store::{
         milliseconds,
         suppressions::address_digest,
@@ -259,6 +260,7 @@ impl Parts {
         origin: &Origin,
         now: DateTime<Utc>,
     ) {
+        metrics::alerted(alert.code);
         transition.notices.push(NewNotice {
             body: alert_event(id, alert, origin, now),
         });

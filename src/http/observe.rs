@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
 use super::problem::Problem;
+use crate::metrics;
 
 /// Longest time for a request, its body included.
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
@@ -27,10 +28,12 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     };
     let path = path.as_ref().map_or("(no such path)", MatchedPath::as_str);
     let status = response.status();
-    let milliseconds = started.elapsed().as_millis();
+    let took = started.elapsed();
+    let milliseconds = took.as_millis();
+    metrics::request_answered(path, status.as_u16(), took);
     if status.is_server_error() && path != "/readyz" {
         tracing::warn!(%method, path, status = status.as_u16(), milliseconds, "request");
-    } else if matches!(path, "/healthz" | "/readyz" | "/assets/page.css") {
+    } else if matches!(path, "/healthz" | "/readyz" | "/metrics" | "/assets/page.css") {
         tracing::debug!(%method, path, status = status.as_u16(), milliseconds, "request");
     } else {
         tracing::info!(%method, path, status = status.as_u16(), milliseconds, "request");

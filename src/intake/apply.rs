@@ -17,7 +17,7 @@ use super::{EXTENSIONS, Holder, Intake, Survival, Trouble, entry};
 use crate::{
     executor::{Cause, Handled},
     links::PURPOSE_EMAIL,
-    progress,
+    metrics, progress,
     store::{
         entities::inbox,
         error::StoreError,
@@ -228,10 +228,15 @@ impl Intake {
             lease_epoch: lease.epoch,
         };
         match self.handle(&event, inbox).await? {
-            Handled::Done | Handled::Dropped(Guard::Inbox) => Ok(Turn::Over),
+            Handled::Done => {
+                metrics::event_applied(entry::age(&row.entry, self.executor.now()));
+                Ok(Turn::Over)
+            }
+            Handled::Dropped(Guard::Inbox) => Ok(Turn::Over),
             Handled::Dropped(Guard::Lease) => Ok(Turn::Lost),
             Handled::Dropped(Guard::Duplicate) => {
                 store.end_repeated(row.seq, self.executor.now()).await?;
+                metrics::event_repeated();
                 Ok(Turn::Over)
             }
             Handled::Dropped(Guard::Registration | Guard::Tree | Guard::Job | Guard::Grant) => {
@@ -241,6 +246,7 @@ impl Intake {
                 // A repeat of an applied event is no news, whatever the state is by now.
                 if store.is_applied(&row.source, &row.event_id).await? {
                     store.end_repeated(row.seq, self.executor.now()).await?;
+                    metrics::event_repeated();
                 } else {
                     self.refuse(row, &refusal).await?;
                 }
@@ -303,6 +309,7 @@ impl Intake {
             .refuse_event(row.seq, &refused, self.executor.now())
             .await?;
         self.executor.refused();
+        metrics::event_refused(refused.reason);
         Ok(())
     }
 }

@@ -1,5 +1,8 @@
 //! An entry of the stream: what it holds, and what is kept of it.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     cloud_event::{self, MAX_EVENT_BYTES},
     refusal::{Reason, Refusal},
@@ -121,6 +124,14 @@ pub(super) fn refused(entry: &str, mut bytes: Vec<u8>, event: Option<&NewEvent>,
         reason: refusal.reason.as_str(),
         detail: String::from_utf8_lossy(&detail).into_owned(),
     }
+}
+
+/// How long ago the entry of this id was added, by the clock of Redis, which numbers entries by milliseconds; nothing where that clock is
+/// ahead.
+pub(super) fn age(id: &str, now: DateTime<Utc>) -> Duration {
+    let added = id.split('-').next().and_then(|ms| ms.parse::<i64>().ok());
+    let age = added.map_or(0, |added| now.timestamp_millis().saturating_sub(added));
+    Duration::from_millis(age.try_into().unwrap_or_default())
 }
 
 /// The entries of an `XREADGROUP` of one stream; `nil` when there were none.

@@ -89,8 +89,18 @@ static UNREAD: LazyLock<Script> = LazyLock::new(|| {
 /// The entries of the stream that wait to be read. Those that were read and not acknowledged are not among them, whoever has them
 /// and for how long.
 pub async fn unread(redis: &Redis, stream: &str) -> Result<Unread, Error> {
+    unread_by(redis, stream, GROUP).await
+}
+
+/// All entries of the stream, whether they were read or not.
+pub async fn kept(redis: &Redis, stream: &str) -> Result<Unread, Error> {
+    // No group has this name, so that none has read anything.
+    unread_by(redis, stream, "").await
+}
+
+async fn unread_by(redis: &Redis, stream: &str, group: &str) -> Result<Unread, Error> {
     let mut script = UNREAD.key(stream);
-    let answer: Vec<Value> = redis.script(script.arg(GROUP)).await?;
+    let answer: Vec<Value> = redis.script(script.arg(group)).await?;
     let number = |at: usize| match answer.get(at) {
         Some(Value::Int(number)) => u64::try_from(*number).unwrap_or_default(),
         _ => 0,

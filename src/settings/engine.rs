@@ -85,6 +85,13 @@ pub struct HeartbeatSettings {
     pub dead_after: Duration,
 }
 
+/// `metrics`.
+#[derive(Debug, Clone)]
+pub struct MetricsSettings {
+    /// How often gauges are gathered.
+    pub every: Duration,
+}
+
 /// `log`.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
@@ -212,6 +219,14 @@ impl HeartbeatSettings {
             );
         }
         heartbeat
+    }
+}
+
+impl MetricsSettings {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        Self {
+            every: reader.duration("metrics.every", &(Duration::from_millis(50)..=Duration::from_mins(1))),
+        }
     }
 }
 

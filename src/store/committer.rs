@@ -14,7 +14,10 @@ use std::{
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures::FutureExt as _;
 use sea_orm::{DatabaseConnection, DbBackend};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     Store, batch, bounded,
@@ -22,7 +25,7 @@ use super::{
     statements::Statements,
     transition::{Transition, Verdict},
 };
-use crate::progress;
+use crate::{metrics, progress};
 
 /// Most transitions in one transaction: more gains nothing (ARCHITECTURE, "Group commit").
 const MAX_BATCH: usize = 64;
@@ -232,10 +235,12 @@ impl Committer {
     }
 
     async fn commit_once(&self, transitions: &[&Transition]) -> Result<Vec<Verdict>, StoreError> {
+        let begun = Instant::now();
         let transaction = super::begin(&self.connection).await?;
         // On an error the transaction is dropped, and with it rolled back.
         let verdicts = batch::write(&transaction, &self.statements, transitions).await?;
         transaction.commit().await?;
+        metrics::committed(transitions.len(), begun.elapsed());
         Ok(verdicts)
     }
 }

@@ -19,6 +19,7 @@ mod idle;
 mod intake_faults;
 mod joining;
 mod life;
+mod metrics;
 mod one_open_request;
 mod ordering;
 mod pausing;

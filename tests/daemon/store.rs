@@ -3,6 +3,7 @@
 mod attempts;
 mod audit;
 mod batches;
+mod counts;
 mod guards;
 mod intake;
 mod jobs;

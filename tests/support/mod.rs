@@ -12,6 +12,7 @@ pub(crate) mod database;
 pub(crate) mod events;
 pub(crate) mod mail;
 pub(crate) mod postgres;
+pub(crate) mod promtool;
 pub(crate) mod redis;
 pub(crate) mod runbook;
 pub(crate) mod smtp;

@@ -211,6 +211,7 @@ async fn everything_hot(store: &Store, round: i64) {
                     .expect("the database answers");
             }
         }
+        what_is_counted(store, now).await;
         store
             .take_abandoned(now, Duration::from_secs(10), 100)
             .await
@@ -332,6 +333,22 @@ async fn what_status_asks(store: &Store) {
     assert_eq!(store.refused_of(&[0]).await, Ok(vec![]));
 }
 
+/// What gauges and alerts are made of.
+async fn what_is_counted(store: &Store, now: DateTime<Utc>) {
+    for kind in JobKind::ALL {
+        store.queued(*kind).await.expect("the database answers");
+    }
+    for state in StateName::ALL {
+        store.in_state_before(state, now).await.expect("the database answers");
+    }
+    store.failing().await.expect("the database answers");
+    store.overdue_timers(now).await.expect("the database answers");
+    store.inbox_waiting().await.expect("the database answers");
+    store.notices_waiting().await.expect("the database answers");
+    store.refused_between(at(0), now).await.expect("the database answers");
+    store.count_registrations().await.expect("the database answers");
+}
+
 /// What is asked about access, delegation, bounces and cases.
 async fn about_access(store: &Store, round: i64) {
     let account = AccountId::new("account-0").expect("an id");
@@ -412,7 +429,7 @@ async fn sequential_reads(server: &DatabaseServer, store: Store) -> BTreeMap<Str
     }
     let rows = query(
         "SELECT relname::text AS name, seq_tup_read FROM pg_stat_user_tables \
-         WHERE relname IN ('registrations', 'timeline', 'jobs', 'inbox', 'refused', 'grants', 'syncs', 'suppressions', \
+         WHERE relname IN ('registrations', 'timeline', 'jobs', 'inbox', 'refused', 'notices', 'grants', 'syncs', 'suppressions', \
          'appointments', 'removed_administrators')",
     )
     .await;
