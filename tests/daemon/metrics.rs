@@ -1,6 +1,7 @@
 //! What Prometheus reads (contract, section 6), and what is made of it.
 
 mod exposition;
+mod monitoring;
 
 use std::collections::BTreeSet;
 use std::path::Path;
