@@ -51,7 +51,7 @@ use crate::{
     schedule::{self, Schedule},
     settings::Settings,
     store::{Store, daemons::Daemon as Identity},
-    watch::Watch,
+    watch::{AlarmLimits, Watch},
 };
 
 /// How long saying goodbye to the database may take, after `shutdown.grace`.
@@ -401,14 +401,17 @@ impl Daemon {
     fn watch(&self) -> Arc<Watch> {
         let settings = &self.settings;
         Arc::new(Watch {
-            store: self.store.clone(),
+            executor: self.executor.clone(),
             redis: self.redis.clone(),
             prefix: settings.redis.prefix.clone(),
-            environment: Arc::clone(&self.environment),
             every: settings.metrics.every,
             dead_after: settings.heartbeat.dead_after,
             review_sla: settings.review.sla,
-            provisioning_within: settings.provisioning.within,
+            limits: AlarmLimits {
+                queue_age: settings.ops.queue_age,
+                refusals: settings.ops.refusals,
+                provisioning_within: settings.provisioning.within,
+            },
             exposition: self.exposition.clone(),
         })
     }

@@ -1,6 +1,7 @@
 //! The shell around [`decide`](mod@enrolld_jobs::decide): loads the registration, gathers the facts that the decision asks for, and
 //! commits what was decided. Upstream events, jobs and link pages all come through [`Executor::apply`].
 
+mod alarms;
 mod bounces;
 mod delegating;
 mod ending;

@@ -1,8 +1,9 @@
-//! Looks at an even pace at what waits, and for how long: for the gauges of `/metrics`.
+//! Looks at an even pace at what waits, and for how long: for the gauges of `/metrics`, and to tell ops of what is beyond its limit.
 //!
 //! Every daemon looks for itself, so that each can be scraped alone; what they tell of database and Redis is the same. What is away is
-//! told as away, and what was known of it fades ([`STALE_AFTER`](crate::metrics::STALE_AFTER)).
+//! told as away, and what was known of it fades ([`STALE_AFTER`](crate::metrics::STALE_AFTER)). Alerts go out once, whoever sees it.
 
+mod alarm;
 mod pace;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -12,13 +13,16 @@ use enrolld_jobs::{job::JobKind, registration::StateName};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::pace::Pace;
+pub use self::alarm::AlarmLimits;
+use self::{
+    alarm::{REFUSED_WITHIN, alarms},
+    pace::Pace,
+};
 use crate::{
-    environment::Environment,
+    executor::Executor,
     metrics::{self, Exposition, names},
     queue::{self, Redis, Unread, stream_name},
     store::{
-        Store,
         counts::{Failing, Waiting},
         error::StoreError,
     },
@@ -34,22 +38,20 @@ const TIMERS_AFTER: Duration = Duration::from_mins(1);
 /// See the module.
 #[derive(Debug)]
 pub struct Watch {
-    /// The database.
-    pub store: Store,
+    /// Has the database and the time, and tells ops.
+    pub executor: Executor,
     /// The queue.
     pub redis: Redis,
     /// `redis.prefix`.
     pub prefix: String,
-    /// Time.
-    pub environment: Arc<dyn Environment>,
     /// `metrics.every`.
     pub every: Duration,
     /// `heartbeat.dead_after`.
     pub dead_after: Duration,
     /// `review.sla`.
     pub review_sla: Duration,
-    /// `provisioning.within`.
-    pub provisioning_within: Duration,
+    /// From where on ops are told.
+    pub limits: AlarmLimits,
     /// What is shown.
     pub exposition: Exposition,
 }
@@ -65,12 +67,17 @@ struct Seen {
     inbox: Waiting,
     notices: u64,
     daemons: usize,
+    /// Events refused within [`REFUSED_WITHIN`], and in as long a span before.
+    refused_lately: u64,
+    refused_before: u64,
 }
 
 impl Watch {
     /// Looks until the stop. Neither of the two waits for the other.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(self.look_at_database(&stop), self.look_at_redis(&stop));
+        let looking = async { tokio::join!(self.look_at_database(&stop), self.look_at_redis(&stop)) };
+        // Nobody waits for the answer of what is away.
+        let _ = stop.run_until_cancelled(Box::pin(looking)).await;
     }
 
     async fn look_at_database(&self, stop: &CancellationToken) {
@@ -79,12 +86,15 @@ impl Watch {
         let mut registrations = HashMap::new();
         while ticks.next().await {
             self.exposition.tidy_up();
-            if !is_there("database", self.store.ping()).await {
+            if !is_there("database", self.executor.store().ping()).await {
                 continue;
             }
-            let now = self.environment.now();
+            let now = self.executor.now();
             match self.see(now).await {
-                Ok(seen) => seen.show(now),
+                Ok(seen) => {
+                    seen.show(now);
+                    self.tell(&seen, now).await;
+                }
                 Err(error) => {
                     tracing::debug!(%error, "the gauges wait for the database");
                     continue;
@@ -92,7 +102,7 @@ impl Watch {
             }
             let begun = Instant::now();
             if counting.is_due(begun) {
-                match self.store.count_registrations().await {
+                match self.executor.store().count_registrations().await {
                     Ok(counted) => registrations = counted,
                     Err(error) => tracing::debug!(%error, "counting registrations waits"),
                 }
@@ -107,7 +117,8 @@ impl Watch {
     }
 
     async fn see(&self, now: DateTime<Utc>) -> Result<Seen, StoreError> {
-        let store = &self.store;
+        let store = self.executor.store();
+        let (lately, before) = (now - REFUSED_WITHIN, now - 2 * REFUSED_WITHIN);
         let mut queues = Vec::with_capacity(JobKind::ALL.len());
         for kind in JobKind::ALL {
             queues.push((*kind, store.queued(*kind).await?));
@@ -120,12 +131,22 @@ impl Watch {
                 .in_state_before(StateName::InReview, now - self.review_sla)
                 .await?,
             provisioning: store
-                .in_state_before(StateName::Provisioning, now - self.provisioning_within)
+                .in_state_before(StateName::Provisioning, now - self.limits.provisioning_within)
                 .await?,
             inbox: store.inbox_waiting().await?,
             notices: store.notices_waiting().await?,
             daemons: store.live_daemons(now, self.dead_after).await?.len(),
+            refused_lately: store.refused_between(lately, now).await?,
+            refused_before: store.refused_between(before, lately).await?,
         })
+    }
+
+    async fn tell(&self, seen: &Seen, now: DateTime<Utc>) {
+        for alert in alarms(seen, &self.limits, now) {
+            if let Err(error) = self.executor.alarm(&alert).await {
+                tracing::error!(code = alert.code.as_str(), %error, "ops could not be told");
+            }
+        }
     }
 
     async fn look_at_redis(&self, stop: &CancellationToken) {
@@ -135,7 +156,7 @@ impl Watch {
                 continue;
             }
             match self.see_streams().await {
-                Ok(()) => gathered("redis", self.environment.now()),
+                Ok(()) => gathered("redis", self.executor.now()),
                 Err(error) => tracing::debug!(%error, "the gauges wait for Redis"),
             }
         }

@@ -172,17 +172,32 @@ pub enum AlertCode {
     JobDead,
     /// A DA has not accepted the terms, whatever reminders they got (D15).
     TermsNotAccepted,
+    /// Jobs have been waiting in their queue for longer than `ops.queue_age`.
+    QueueOld,
+    /// Access has not been there for longer than `provisioning.within` (D11).
+    ProvisioningOverdue,
+    /// More upstream events are refused than before.
+    RefusalsRising,
 }
 
 impl AlertCode {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::JobDead, Self::TermsNotAccepted];
+    pub const ALL: [Self; 5] = [
+        Self::JobDead,
+        Self::TermsNotAccepted,
+        Self::QueueOld,
+        Self::ProvisioningOverdue,
+        Self::RefusalsRising,
+    ];
 
     /// The name in `ops.alert`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::JobDead => "job_dead",
             Self::TermsNotAccepted => "terms_not_accepted",
+            Self::QueueOld => "queue_old",
+            Self::ProvisioningOverdue => "provisioning_overdue",
+            Self::RefusalsRising => "refusals_rising",
         }
     }
 }

@@ -49,8 +49,14 @@ pub(super) const fn alert_label(code: AlertCode, locale: Locale) -> &'static str
     match (locale, code) {
         (Locale::En, AlertCode::JobDead) => "a job has failed for good",
         (Locale::En, AlertCode::TermsNotAccepted) => "terms and conditions not accepted",
+        (Locale::En, AlertCode::QueueOld) => "jobs are waiting for too long",
+        (Locale::En, AlertCode::ProvisioningOverdue) => "access is overdue",
+        (Locale::En, AlertCode::RefusalsRising) => "more events are refused than before",
         (Locale::Nl, AlertCode::JobDead) => "een taak is definitief mislukt",
         (Locale::Nl, AlertCode::TermsNotAccepted) => "voorwaarden niet geaccepteerd",
+        (Locale::Nl, AlertCode::QueueOld) => "taken wachten te lang",
+        (Locale::Nl, AlertCode::ProvisioningOverdue) => "toegang is over tijd",
+        (Locale::Nl, AlertCode::RefusalsRising) => "er worden meer gebeurtenissen geweigerd dan eerst",
     }
 }
 

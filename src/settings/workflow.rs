@@ -10,6 +10,9 @@ use super::values::{self, ANY_WAIT, LONGEST, MAILBOX};
 /// Most reminders of one wait.
 const MOST_REMINDERS: usize = 16;
 
+/// Largest `ops.refusals`: the store counts no further than a little above (`store::counts`).
+const MOST_REFUSALS: i64 = 9_999;
+
 /// `da_response`: waiting for a DA (D1).
 #[derive(Debug, Clone)]
 pub struct DaResponseSettings {
@@ -54,6 +57,10 @@ pub struct ReviewSettings {
 pub struct OpsSettings {
     /// Where alerts are mailed to.
     pub mailbox: Option<Mailbox>,
+    /// How long a job may be queued before they are told.
+    pub queue_age: Duration,
+    /// How many upstream events may be refused within 15 minutes before they are told.
+    pub refusals: u64,
 }
 
 /// `applicant`: idle applicants (D12).
@@ -150,6 +157,8 @@ impl OpsSettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
         Self {
             mailbox: reader.optional_text("ops.mailbox", MAILBOX, values::mailbox),
+            queue_age: reader.duration("ops.queue_age", &ANY_WAIT),
+            refusals: reader.integer("ops.refusals", 0..=MOST_REFUSALS),
         }
     }
 }

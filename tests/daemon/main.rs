@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alarms;
 mod becoming_da;
 mod bounces;
 mod by_command;

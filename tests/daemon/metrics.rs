@@ -1,6 +1,6 @@
 //! What Prometheus reads (contract, section 6), and what is made of it.
 
-mod exposition;
+pub(crate) mod exposition;
 mod monitoring;
 
 use std::collections::BTreeSet;

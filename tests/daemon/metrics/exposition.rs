@@ -8,21 +8,21 @@ use crate::support::daemon::TestDaemon;
 
 /// A line with a number.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Sample {
-    pub(super) name: String,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) value: f64,
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) value: f64,
 }
 
 /// What a scrape brought.
 #[derive(Debug, Clone)]
-pub(super) struct Exposition {
-    pub(super) text: String,
-    pub(super) samples: Vec<Sample>,
+pub(crate) struct Exposition {
+    pub(crate) text: String,
+    pub(crate) samples: Vec<Sample>,
 }
 
 /// Reads `/metrics`, without a token.
-pub(super) async fn scrape(daemon: &TestDaemon) -> Exposition {
+pub(crate) async fn scrape(daemon: &TestDaemon) -> Exposition {
     let answer = reqwest::get(daemon.at("/metrics")).await.expect("the daemon answers");
     assert_eq!(answer.status().as_u16(), 200);
     let format = answer.headers()["content-type"].to_str().map(str::to_owned);
@@ -53,7 +53,7 @@ fn sample(line: &str) -> Sample {
 
 impl Exposition {
     /// The one sample of this name whose labels are these.
-    pub(super) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let wanted: BTreeMap<_, _> = labels
             .iter()
             .map(|(label, value)| ((*label).to_owned(), (*value).to_owned()))
@@ -65,7 +65,7 @@ impl Exposition {
     }
 
     /// Every family of the list is there with its labels, its kind and its words, and no other.
-    pub(super) fn is_as_listed(&self) {
+    pub(crate) fn is_as_listed(&self) {
         let mut seen = BTreeSet::new();
         for sample in &self.samples {
             let family = ALL.iter().find(|family| is_of(&sample.name, family));

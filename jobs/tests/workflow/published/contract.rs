@@ -130,7 +130,7 @@ fn it_names_the_codes_of_refusals_and_alerts() {
         "only_reject",
         "mail_unknown",
     ];
-    let alerts = [AlertCode::JobDead, AlertCode::TermsNotAccepted].map(AlertCode::as_str);
+    let alerts = AlertCode::ALL.map(AlertCode::as_str);
     let text = contract();
     for code in refusals.into_iter().chain(alerts) {
         assert!(
