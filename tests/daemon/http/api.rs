@@ -172,7 +172,6 @@ async fn what_later_releases_bring_is_not_there() {
     let fixture = Fixture::start(Wanted::default()).await;
     for path in [
         "/",
-        "/metrics",
         "/ops",
         "/decide/",
         "/decide/a/b",
