@@ -108,6 +108,7 @@ impl Known {
                 run_at_ms: NOW_MS,
                 queued_ms: Some(NOW_MS),
                 created_ms: NOW_MS,
+                trace: "4bf92f3577b34da6a3ce929d0e0e4736-01".to_owned(),
             }],
             ..Transition::default()
         }

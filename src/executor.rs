@@ -27,6 +27,7 @@ use enrolld_jobs::{
     refusal::{Reason, Refusal},
     registration::Registration,
     rules::Rules,
+    trace::Trace,
     values::RegistrationId,
 };
 use lettre::message::Mailbox;
@@ -124,16 +125,35 @@ impl PublicUrl {
 #[derive(Debug, Clone)]
 pub enum Cause {
     /// An event of the inbox.
-    Inbox(InboxWrite),
+    Inbox {
+        /// Its row.
+        inbox: InboxWrite,
+        /// The trace that it belongs to.
+        trace: Trace,
+    },
     /// A job, with its row as it is once the event is applied, and what else its run has changed.
     Job {
         /// The row.
         job: JobWrite,
         /// What else.
         besides: Box<Transition>,
+        /// The trace that it belongs to.
+        trace: Trace,
     },
-    /// A link page; nothing to settle.
-    Link,
+    /// A link page, or a look; nothing to settle.
+    Link {
+        /// The trace that it begins or belongs to.
+        trace: Trace,
+    },
+}
+
+impl Cause {
+    /// The trace that it belongs to, and with it everything that follows.
+    pub const fn trace(&self) -> Trace {
+        match self {
+            Self::Inbox { trace, .. } | Self::Job { trace, .. } | Self::Link { trace } => *trace,
+        }
+    }
 }
 
 /// What became of an event.
@@ -209,6 +229,11 @@ impl Executor {
     /// The time.
     pub fn now(&self) -> DateTime<Utc> {
         self.0.environment.now()
+    }
+
+    /// A trace that begins here.
+    pub fn new_trace(&self) -> Trace {
+        Trace::of_id(self.0.environment.random_id())
     }
 
     /// The link for `purpose` whose token has this digest (D7). None is found whose key is configured no more.

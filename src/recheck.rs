@@ -43,7 +43,7 @@ impl Task for Recheck {
 
 impl Recheck {
     async fn look_at(&self, id: &str) -> Result<(), StoreError> {
-        match self.executor.recheck(id).await {
+        match self.executor.recheck(id, self.executor.new_trace()).await {
             Ok(()) => Ok(()),
             // Without the database there is no going on; with anything else the next one may do.
             Err(Trouble::Store(error)) => Err(error),

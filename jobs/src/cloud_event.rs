@@ -16,6 +16,7 @@ pub use self::data::{
 };
 use crate::{
     refusal::{Reason, Refusal},
+    trace::Trace,
     values::{AccountId, RegistrationId},
 };
 
@@ -36,6 +37,8 @@ pub struct CloudEvent {
     pub subject: String,
     /// When it happened, if the sender says so.
     pub time: Option<DateTime<Utc>>,
+    /// Which request it belongs to, for logs: as its `traceparent` says, or its own.
+    pub trace: Trace,
     /// The type and its data.
     pub data: UpstreamEvent,
 }
@@ -62,6 +65,13 @@ pub struct Envelope {
     /// When it happened (RFC 3339).
     #[serde(default)]
     pub time: Option<DateTime<Utc>>,
+    /// The trace that it belongs to (W3C Trace Context); what is none is ignored.
+    #[serde(default)]
+    #[schemars(
+        with = "Option<String>",
+        regex(pattern = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+    )]
+    pub traceparent: Option<Value>,
     /// What the type asks for; unknown fields are ignored.
     #[serde(default)]
     pub data: Option<Value>,
@@ -194,7 +204,12 @@ pub fn parse_kept(bytes: &[u8]) -> Result<CloudEvent, Refusal> {
     if data.type_name().starts_with("delegation.") {
         AccountId::new(envelope.subject.as_str()).map_err(|error| invalid_data(&format!("subject: {error}")))?;
     }
+    let traceparent = envelope.traceparent.as_ref().and_then(Value::as_str);
+    let trace = traceparent
+        .and_then(Trace::of_traceparent)
+        .unwrap_or_else(|| Trace::of_event(&envelope.source, &envelope.id));
     Ok(CloudEvent {
+        trace,
         id: envelope.id,
         source: envelope.source,
         subject: envelope.subject,

@@ -2,7 +2,7 @@
 //!
 //! - [`decide`](mod@decide) is the workflow: state and event in, the next state and effects as data out.
 //! - [`registration`] has the states, [`event`] what can happen, [`effect`] what can come of it, [`refusal`] why not.
-//! - [`cloud_event`] reads what upstream sends, [`view`] makes what the outside sees.
+//! - [`cloud_event`] reads what upstream sends, [`view`] makes what the outside sees, [`trace`] ties the two together in logs.
 //! - One module a job: [`verification`], [`da_routing`], [`email_verification`], [`notification`], and the rules of
 //!   [`manual_review`]. [`job`] lists them.
 //! - [`directory`] has the records that decisions rest on, [`ports`] the services they come from, [`values`] the values that
@@ -32,6 +32,7 @@ pub mod registration;
 pub mod rules;
 pub mod sla;
 pub mod terms;
+pub mod trace;
 pub mod values;
 pub mod verification;
 pub mod view;

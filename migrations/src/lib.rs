@@ -8,6 +8,7 @@ mod m20261127_000002_schedules;
 mod m20261127_000003_operations;
 mod m20261127_000004_desk;
 mod m20261127_000005_counted;
+mod m20261127_000005_traced;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{prelude::*, sea_orm::DatabaseConnection};
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000003_operations::Migration),
             Box::new(m20261127_000004_desk::Migration),
             Box::new(m20261127_000005_counted::Migration),
+            Box::new(m20261127_000005_traced::Migration),
         ]
     }
 }

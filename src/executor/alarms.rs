@@ -22,7 +22,8 @@ impl Executor {
         tracing::warn!(code = alert.code.as_str(), "{}", alert.message);
         let mut transition = Transition::default();
         let id = self.0.environment.random_id();
-        self.0.write_alert(&mut transition, id, alert, &Origin::default(), now);
+        let origin = Origin::alone(self.new_trace());
+        self.0.write_alert(&mut transition, id, alert, &origin, now);
         let queued = self.0.dispatch.admit(&mut transition);
         self.0.store.commit(transition).await?;
         self.0.store.end_tick(&schedule, hour, None, self.now()).await?;

@@ -5,6 +5,7 @@ use enrolld_jobs::{
     effect::{Effect, Mail, Recipient, event_effect_id},
     event::{Aside, Bounce, Event},
     refusal::{Reason, Refusal},
+    trace::Trace,
     values::{EmailAddress, RegistrationId},
 };
 use uuid::Uuid;
@@ -25,6 +26,7 @@ impl Executor {
         message_id: &str,
         bounced: &MailBounced,
         inbox: InboxWrite,
+        trace: Trace,
     ) -> Result<Handled, Trouble> {
         let Some((id, row, mail)) = self.mail_of(message_id).await? else {
             let refusal = Refusal::new(Reason::InvalidData, "mail_unknown").with("message_id", message_id);
@@ -45,14 +47,15 @@ impl Executor {
         match row.registration_id.map(RegistrationId::new) {
             Some(Ok(registration)) => {
                 let event = Event::Aside(Aside::MailBounced(bounce));
-                Ok(self.apply(&registration, &event, &Cause::Inbox(inbox)).await?.into())
+                let cause = Cause::Inbox { inbox, trace };
+                Ok(self.apply(&registration, &event, &cause).await?.into())
             }
-            Some(Err(_)) | None => self.bounced_alone(bounce, inbox).await,
+            Some(Err(_)) | None => self.bounced_alone(bounce, inbox, trace).await,
         }
     }
 
     /// A mail that belongs to no registration came back.
-    async fn bounced_alone(&self, bounce: Bounce, inbox: InboxWrite) -> Result<Handled, Trouble> {
+    async fn bounced_alone(&self, bounce: Bounce, inbox: InboxWrite, trace: Trace) -> Result<Handled, Trouble> {
         let mut effects = Vec::new();
         if bounce.severity == BounceKind::Hard {
             effects.extend(bounce.address.map(Effect::Suppress));
@@ -68,7 +71,7 @@ impl Executor {
         for (index, effect) in effects.iter().enumerate() {
             let id = event_effect_id(seq, index);
             self.0
-                .write_effect(&mut transition, id, effect, &Origin::default(), self.now());
+                .write_effect(&mut transition, id, effect, &Origin::alone(trace), self.now());
         }
         let queued = self.0.dispatch.admit(&mut transition);
         match self.0.store.commit(transition).await? {

@@ -4,6 +4,7 @@ use enrolld_jobs::{
     delegation::{CompanyAdministrator, DelegationFacts, Held, Request, delegate},
     directory::AccountStatus,
     ports::Directory as _,
+    trace::Trace,
     values::{Access, OrganizationId, Role},
 };
 use uuid::Uuid;
@@ -21,7 +22,7 @@ impl Executor {
     ///
     /// # Errors
     /// When it cannot be carried out now, or the database refuses it.
-    pub async fn delegate(&self, request: &Request, inbox: &InboxWrite) -> Result<Handled, Trouble> {
+    pub async fn delegate(&self, request: &Request, inbox: &InboxWrite, trace: Trace) -> Result<Handled, Trouble> {
         for _ in 0..DECIDE_TRIES {
             let now = self.now();
             let (facts, tree) = in_time(self.delegation_facts(request)).await?;
@@ -29,7 +30,7 @@ impl Executor {
                 Ok(effects) => effects,
                 Err(refusal) => return Ok(Handled::Refused(refusal)),
             };
-            let mut transition = self.0.delegation(request, &effects, tree, inbox, now);
+            let mut transition = self.0.delegation(request, &effects, tree, inbox, trace, now);
             let queued = self.0.dispatch.admit(&mut transition);
             match self.0.store.commit(transition).await? {
                 Verdict::Applied => {

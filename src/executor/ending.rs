@@ -11,7 +11,7 @@ use enrolld_jobs::{
 
 use super::{
     Applied, Cause, Executor,
-    run::{FIRST_WAIT, LONGEST_WAIT, Ran, by_job, registration_of},
+    run::{FIRST_WAIT, LONGEST_WAIT, Ran, by_job, registration_of, trace_of},
     send::untouched,
     write::Origin,
 };
@@ -94,9 +94,9 @@ impl Executor {
         };
         let id = registration_of(row);
         if id.is_none() && write.state == "dead" {
-            self.alert_of(kind, &write, &mut besides);
+            self.alert_of(kind, row, &write, &mut besides);
         }
-        let cause = by_job(write.clone(), besides.clone());
+        let cause = by_job(row, write.clone(), besides.clone());
         for event in brought.into_iter().chain(of_job) {
             let Some(id) = &id else { break };
             match self.apply_patiently(id, &event, &cause).await {
@@ -115,7 +115,8 @@ impl Executor {
     pub(super) async fn revived(&self, row: &job::Model) {
         if let (Some(id), Ok(job)) = (registration_of(row), uuid::Uuid::parse_str(&row.id)) {
             let event = Event::Aside(Aside::JobRevived { job });
-            self.apply_patiently(&id, &event, &Cause::Link).await;
+            self.apply_patiently(&id, &event, &Cause::Link { trace: trace_of(row) })
+                .await;
         }
     }
 
@@ -139,7 +140,7 @@ impl Executor {
     }
 
     /// Ops are told of a dead job that belongs to no registration.
-    fn alert_of(&self, kind: JobKind, write: &JobWrite, besides: &mut Transition) {
+    fn alert_of(&self, kind: JobKind, row: &job::Model, write: &JobWrite, besides: &mut Transition) {
         let class = write.error_class.clone().unwrap_or_default();
         let alert = Alert {
             code: AlertCode::JobDead,
@@ -150,7 +151,8 @@ impl Executor {
             organization_id: None,
         };
         let id = self.0.environment.random_id();
-        self.0.write_alert(besides, id, &alert, &Origin::default(), self.now());
+        let origin = Origin::alone(trace_of(row));
+        self.0.write_alert(besides, id, &alert, &origin, self.now());
     }
 
     /// Comes back later, as if it had not run.

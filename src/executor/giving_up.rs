@@ -125,7 +125,7 @@ impl Executor {
         };
         if let Some(registration) = registration_of(row) {
             let event = Event::Aside(Aside::JobRevived { job: id });
-            let cause = by_job(write.clone(), besides.clone());
+            let cause = by_job(row, write.clone(), besides.clone());
             match Box::pin(self.apply(&registration, &event, &cause)).await? {
                 Applied::Changed(_) => return Ok(true),
                 Applied::Dropped(_) => return Ok(false),

@@ -3,6 +3,7 @@
 use enrolld_jobs::{
     event::Event,
     job::{Failure, Outcome},
+    trace::Trace,
     values::{AccountId, RegistrationId},
 };
 
@@ -12,20 +13,20 @@ use super::{Cause, Executor, Trouble, run::troubled};
 const CHUNK: u64 = 200;
 
 impl Executor {
-    /// Looks at one registration.
+    /// Looks at one registration; what follows belongs to `trace`.
     ///
     /// # Errors
     /// When it cannot be looked at now.
-    pub async fn recheck(&self, id: &str) -> Result<(), Trouble> {
+    pub async fn recheck(&self, id: &str, trace: Trace) -> Result<(), Trouble> {
         let Ok(id) = RegistrationId::new(id) else {
             return Ok(());
         };
-        self.apply(&id, &Event::Recheck, &Cause::Link).await?;
+        self.apply(&id, &Event::Recheck, &Cause::Link { trace }).await?;
         Ok(())
     }
 
     /// Looks at every registration that waits for `da`: something has become of them.
-    pub(super) async fn recheck_waiting_for(&self, da: &str) -> Outcome {
+    pub(super) async fn recheck_waiting_for(&self, da: &str, trace: Trace) -> Outcome {
         let Ok(da) = AccountId::new(da) else {
             return Outcome::Fail(Failure::new("unreadable", "the job's account has no valid id"));
         };
@@ -40,7 +41,7 @@ impl Executor {
             };
             after.clone_from(last);
             for id in &ids {
-                if let Err(trouble) = self.recheck(id).await {
+                if let Err(trouble) = self.recheck(id, trace).await {
                     return troubled(&trouble);
                 }
             }

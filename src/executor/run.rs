@@ -6,12 +6,15 @@ use chrono::{DateTime, Utc};
 use enrolld_jobs::{
     event::Event,
     job::{Failure, JobKind, Outcome},
+    trace::Trace,
     values::RegistrationId,
 };
 use futures::FutureExt as _;
+use tracing::Instrument as _;
 
 use super::{Applied, Cause, Executor, Trouble, ending::Finished};
 use crate::{
+    logging::traced,
     metrics, progress,
     queue::JobRef,
     store::{
@@ -79,25 +82,42 @@ impl Executor {
             self.run(kind, reference, true).await;
             return;
         }
-        let Some(row) = self.load(reference).await else {
-            return;
-        };
+        if let Some(row) = self.load(reference).await {
+            self.end_as_poison(kind, &row, crashes)
+                .instrument(traced(trace_of(&row)))
+                .await;
+        }
+    }
+
+    /// The job has ended a daemon too often.
+    async fn end_as_poison(&self, kind: JobKind, row: &job::Model, crashes: i64) {
         let write = JobWrite {
             state: "dead",
             finished_ms: Some(milliseconds(self.now())),
             error_class: Some("poison".to_owned()),
             error: Some(format!("its run ended the daemon {crashes} times")),
-            ..self.job_write(&row)
+            ..self.job_write(row)
         };
-        tracing::error!(job = %reference.id, kind = kind.as_str(), crashes, "a job that ends daemons is given up");
+        tracing::error!(
+            job = row.id,
+            kind = kind.as_str(),
+            crashes,
+            "a job that ends daemons is given up"
+        );
         metrics::job_given_up(kind);
-        self.end(kind, &row, write, Transition::default(), None).await;
+        self.end(kind, row, write, Transition::default(), None).await;
     }
 
     async fn run(&self, kind: JobKind, reference: JobRef, rescued: bool) {
-        let Some(mut row) = self.load(reference).await else {
-            return;
-        };
+        if let Some(row) = self.load(reference).await {
+            let span = traced(trace_of(&row));
+            // What it awaits is large.
+            let run = Box::pin(self.run_loaded(kind, reference, row, rescued));
+            run.instrument(span).await;
+        }
+    }
+
+    async fn run_loaded(&self, kind: JobKind, reference: JobRef, mut row: job::Model, rescued: bool) {
         let expected = i64::from(reference.run_no) == row.run_no;
         if !expected || !(row.state == "queued" || rescued && row.state == "running") {
             tracing::debug!(job = %reference.id, run = reference.run_no, "an entry of an earlier run is dropped");
@@ -163,7 +183,7 @@ impl Executor {
         match kind {
             JobKind::Verification => self.happened(kind, row, Event::Verify { step }).await,
             JobKind::DaRouting => match &row.account_id {
-                Some(da) => Some(self.recheck_waiting_for(da).await.into()),
+                Some(da) => Some(self.recheck_waiting_for(da, trace_of(row)).await.into()),
                 None => self.happened(kind, row, Event::Route { step }).await,
             },
             JobKind::ProvisioningSync => Some(self.sync(row).await),
@@ -182,7 +202,11 @@ impl Executor {
             return Some(Outcome::Fail(failure).into());
         };
         let outcome = match self
-            .apply(&id, &event, &by_job(self.succeeded(row, None), Transition::default()))
+            .apply(
+                &id,
+                &event,
+                &by_job(row, self.succeeded(row, None), Transition::default()),
+            )
             .await
         {
             Ok(Applied::Changed(_)) => {
@@ -349,11 +373,18 @@ pub(super) fn registration_of(row: &job::Model) -> Option<RegistrationId> {
     RegistrationId::new(row.registration_id.as_deref()?).ok()
 }
 
-pub(super) fn by_job(job: JobWrite, besides: Transition) -> Cause {
+pub(super) fn by_job(row: &job::Model, job: JobWrite, besides: Transition) -> Cause {
     Cause::Job {
         job,
         besides: Box::new(besides),
+        trace: trace_of(row),
     }
+}
+
+/// The trace that the job belongs to; its own where it was made without one.
+pub(super) fn trace_of(row: &job::Model) -> Trace {
+    let kept = row.trace.as_deref().and_then(Trace::of_kept);
+    kept.unwrap_or_else(|| Trace::of_id(uuid::Uuid::parse_str(&row.id).unwrap_or(uuid::Uuid::max())))
 }
 
 /// What is away is nobody's fault; what the database refuses is ours.

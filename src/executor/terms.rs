@@ -6,13 +6,14 @@ use enrolld_jobs::{
     effect::{Alert, AlertCode, Delegation, Mail, MailKind, Recipient, terms_mail_id},
     job::{Failure, Outcome},
     terms::{self, Due},
+    trace::Trace,
     values::{AccountId, OrganizationId},
 };
 use uuid::Uuid;
 
 use super::{
     Executor,
-    run::{Ran, troubled},
+    run::{Ran, trace_of, troubled},
     write::{Origin, write_mail},
 };
 use crate::store::{
@@ -44,7 +45,7 @@ impl Executor {
         ) else {
             return fail("the job's appointment cannot be read");
         };
-        self.terms_due(id, &appointment, &da, &organization)
+        self.terms_due(id, &appointment, &da, &organization, trace_of(row))
     }
 
     fn terms_due(
@@ -53,14 +54,14 @@ impl Executor {
         appointment: &appointment::Model,
         da: &AccountId,
         organization: &OrganizationId,
+        trace: Trace,
     ) -> Ran {
         let now = self.now();
         let elapsed = (now - moment(appointment.appointed_ms)).to_std().unwrap_or_default();
         let sent = u32::try_from(appointment.terms_sent).unwrap_or(u32::MAX);
         let origin = Origin {
             registration_id: appointment.registration_id.clone(),
-            step: 0,
-            by: None,
+            ..Origin::alone(trace)
         };
         let mut besides = Transition::default();
         match terms::due(elapsed, sent, &self.0.rules) {

@@ -13,6 +13,7 @@ use enrolld_jobs::{
     job::JobKind,
     registration::{Registration, ReviewReason, State},
     terms::{self, Due},
+    trace::Trace,
     values::{AccountId, RegistrationId},
     view::{OpsAlert, RegistrationChanged},
 };
@@ -44,9 +45,10 @@ impl Parts {
         now: DateTime<Utc>,
     ) -> Transition {
         let mut transition = settled(cause);
-        self.write_decision(&mut transition, decision, now);
+        let trace = cause.trace();
+        self.write_decision(&mut transition, decision, trace, now);
         for superseded in &decision.supersedes {
-            self.write_decision(&mut transition, superseded, now);
+            self.write_decision(&mut transition, superseded, trace, now);
         }
         transition.unchanged = decision
             .rests_on
@@ -62,10 +64,12 @@ impl Parts {
         transition
     }
 
-    fn write_decision(&self, transition: &mut Transition, decision: &Decision, now: DateTime<Utc>) {
+    fn write_decision(&self, transition: &mut Transition, decision: &Decision, trace: Trace, now: DateTime<Utc>) {
         let registration = &decision.registration;
-        transition.registrations.push(self.registration_write(decision, now));
-        let origin = Origin::of(registration);
+        transition
+            .registrations
+            .push(self.registration_write(decision, trace, now));
+        let origin = Origin::of(registration, trace);
         for (index, effect) in decision.effects.iter().enumerate() {
             let id = effect_id(&registration.id, registration.version, index);
             self.write_effect(transition, id, effect, &origin, now);
@@ -79,12 +83,16 @@ impl Parts {
         effects: &[Effect],
         tree: Option<Tree>,
         inbox: &InboxWrite,
+        trace: Trace,
         now: DateTime<Utc>,
     ) -> Transition {
-        let mut transition = settled(&Cause::Inbox(inbox.clone()));
+        let mut transition = settled(&Cause::Inbox {
+            inbox: inbox.clone(),
+            trace,
+        });
         let origin = Origin {
             by: Some(request.by.to_string()),
-            ..Origin::default()
+            ..Origin::alone(trace)
         };
         for (index, effect) in effects.iter().enumerate() {
             let id = event_effect_id(inbox.seq, index);
@@ -108,7 +116,7 @@ impl Parts {
         transition
     }
 
-    fn registration_write(&self, decision: &Decision, now: DateTime<Utc>) -> RegistrationWrite {
+    fn registration_write(&self, decision: &Decision, trace: Trace, now: DateTime<Utc>) -> RegistrationWrite {
         let registration = &decision.registration;
         let root = registration.site.as_ref().and_then(|site| site.chain.first());
         RegistrationWrite {
@@ -131,7 +139,7 @@ impl Parts {
             actor: decision.entry.actor.clone(),
             detail: serde_json::Value::Object(decision.entry.detail.clone()).to_string(),
             token: self.environment.random_id(),
-            notice: changed_event(registration, now),
+            notice: changed_event(registration, trace, now),
         }
     }
 
@@ -229,6 +237,7 @@ impl Parts {
                 id: *grant_id,
                 ended_ms: milliseconds(now),
                 ended_by: origin.by.clone(),
+                trace: origin.trace.to_string(),
             }),
             Effect::AcceptTerms {
                 account_id,
@@ -240,7 +249,7 @@ impl Parts {
             }),
             Effect::RecheckDa(da) => transition.jobs.push(NewJob {
                 account_id: Some(da.to_string()),
-                ..job_now(id, JobKind::DaRouting, &Origin::default(), false, now)
+                ..job_now(id, JobKind::DaRouting, &Origin::alone(origin.trace), false, now)
             }),
             Effect::Suppress(address) => transition.suppressions.push(NewSuppression {
                 address_digest: address_digest(address),
@@ -276,7 +285,7 @@ impl Parts {
 }
 
 /// What jobs and mails belong to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Origin {
     /// The registration, if it is one's.
     pub(super) registration_id: Option<String>,
@@ -284,14 +293,26 @@ pub(super) struct Origin {
     pub(super) step: i64,
     /// The DA whose doing it is, if it is one's.
     pub(super) by: Option<String>,
+    /// The trace.
+    pub(super) trace: Trace,
 }
 
 impl Origin {
-    fn of(registration: &Registration) -> Self {
+    fn of(registration: &Registration, trace: Trace) -> Self {
         Self {
             registration_id: Some(registration.id.to_string()),
             step: i64::from(registration.step),
+            ..Self::alone(trace)
+        }
+    }
+
+    /// No registration's.
+    pub(super) const fn alone(trace: Trace) -> Self {
+        Self {
+            registration_id: None,
+            step: 0,
             by: None,
+            trace,
         }
     }
 }
@@ -299,15 +320,15 @@ impl Origin {
 /// The transition that settles `cause`, so far.
 fn settled(cause: &Cause) -> Transition {
     match cause {
-        Cause::Inbox(inbox) => Transition {
+        Cause::Inbox { inbox, .. } => Transition {
             inbox: Some(inbox.clone()),
             ..Transition::default()
         },
-        Cause::Job { job, besides } => Transition {
+        Cause::Job { job, besides, .. } => Transition {
             job: Some(job.clone()),
             ..(**besides).clone()
         },
-        Cause::Link => Transition::default(),
+        Cause::Link { .. } => Transition::default(),
     }
 }
 
@@ -366,6 +387,7 @@ fn job_now(id: Uuid, kind: JobKind, origin: &Origin, step_bound: bool, now: Date
         run_at_ms: milliseconds(now),
         queued_ms: Some(milliseconds(now)),
         created_ms: milliseconds(now),
+        trace: origin.trace.to_string(),
     }
 }
 
@@ -381,14 +403,16 @@ fn job_at(job: NewJob, at: DateTime<Utc>) -> NewJob {
 }
 
 /// The CloudEvent `registration.changed` (contract, section 2).
-fn changed_event(registration: &Registration, now: DateTime<Utc>) -> String {
+fn changed_event(registration: &Registration, trace: Trace, now: DateTime<Utc>) -> String {
+    let id = format!("{}:{}", registration.id, registration.version);
     let event = json!({
         "specversion": "1.0",
-        "id": format!("{}:{}", registration.id, registration.version),
+        "id": id,
         "source": "/enrolld",
         "type": "registration.changed",
         "subject": registration.id,
         "time": now.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "traceparent": trace.traceparent(&id),
         "datacontenttype": "application/json",
         "data": RegistrationChanged::new(registration),
     });

@@ -13,11 +13,13 @@ use enrolld_jobs::{
     values::{Locale, OrganizationId, RegistrationId},
 };
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::{Parts, pages, pages::Page};
 use crate::{
     executor::{Applied, Cause, Executor, Trouble},
     links,
+    logging::traced,
     mail::Place,
     store::{entities::link, error::StoreError},
 };
@@ -56,7 +58,10 @@ pub(super) async fn find(executor: &Executor, purpose: &str, token: Token) -> Re
 /// too long, or panicked.
 pub(super) async fn apply(state: &Parts, id: &RegistrationId, event: Event) -> Option<Result<Applied, Trouble>> {
     let (executor, own_id) = (state.executor.clone(), id.clone());
-    let task = tokio::spawn(async move { executor.apply(&own_id, &event, &Cause::Link).await });
+    // Whatever the browser says of traces: it is anybody's.
+    let trace = executor.new_trace();
+    let applied = async move { executor.apply(&own_id, &event, &Cause::Link { trace }).await };
+    let task = tokio::spawn(applied.instrument(traced(trace)));
     match timeout(APPLY_WITHIN, task).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {

@@ -7,16 +7,19 @@ use enrolld_jobs::{
     delegation::Request,
     event::Event,
     refusal::{Reason, Refusal},
+    trace::Trace,
     values::{AccountId, InvalidValue, RegistrationId},
 };
 use futures::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{EXTENSIONS, Holder, Intake, Survival, Trouble, entry};
 use crate::{
     executor::{Cause, Handled},
     links::PURPOSE_EMAIL,
+    logging::traced,
     metrics, progress,
     store::{
         entities::inbox,
@@ -188,7 +191,16 @@ impl Intake {
     /// One event's turn.
     async fn turn(&self, row: inbox::Model, lease: &Lease) -> Turn {
         progress::goes_round();
-        match self.apply(&row, lease).await {
+        let event = cloud_event::parse_kept(row.body.as_bytes());
+        let trace = match &event {
+            Ok(event) => event.trace,
+            Err(_) => Trace::of_event(&row.source, &row.event_id),
+        };
+        self.turn_of(row, event, lease).instrument(traced(trace)).await
+    }
+
+    async fn turn_of(&self, row: inbox::Model, event: Result<CloudEvent, Refusal>, lease: &Lease) -> Turn {
+        match self.apply(&row, event, lease).await {
             Ok(turn) => turn,
             Err(error) if !error.is_temporary() => {
                 tracing::error!(seq = row.seq, subject = row.subject, %error, "an event cannot be applied");
@@ -209,9 +221,14 @@ impl Intake {
         }
     }
 
-    async fn apply(&self, row: &inbox::Model, lease: &Lease) -> Result<Turn, crate::executor::Trouble> {
+    async fn apply(
+        &self,
+        row: &inbox::Model,
+        event: Result<CloudEvent, Refusal>,
+        lease: &Lease,
+    ) -> Result<Turn, crate::executor::Trouble> {
         let store = self.executor.store();
-        let event = match cloud_event::parse_kept(row.body.as_bytes()) {
+        let event = match event {
             Ok(event) => event,
             Err(refusal) => {
                 // Kept by a release that took what this one does not.
@@ -261,16 +278,20 @@ impl Intake {
         if let Some(happened) = Event::from_upstream(&event.data, |_| link) {
             let id = RegistrationId::new(event.subject.as_str()).map_err(invalid_subject);
             return match id {
-                Ok(id) => Ok(self.executor.apply(&id, &happened, &Cause::Inbox(inbox)).await?.into()),
+                Ok(id) => {
+                    let trace = event.trace;
+                    let cause = Cause::Inbox { inbox, trace };
+                    Ok(self.executor.apply(&id, &happened, &cause).await?.into())
+                }
                 Err(refusal) => Ok(Handled::Refused(refusal)),
             };
         }
         if let UpstreamEvent::MailBounced(bounced) = &event.data {
-            return self.executor.bounced(&event.subject, bounced, inbox).await;
+            return self.executor.bounced(&event.subject, bounced, inbox, event.trace).await;
         }
         let subject = AccountId::new(event.subject.as_str()).map_err(invalid_subject);
         match subject.map(|account| Request::from_upstream(&account, &event.data)) {
-            Ok(Some(request)) => self.executor.delegate(&request, &inbox).await,
+            Ok(Some(request)) => self.executor.delegate(&request, &inbox, event.trace).await,
             Ok(None) => unreachable!("every other event is about a registration or a mail"),
             Err(refusal) => Ok(Handled::Refused(refusal)),
         }

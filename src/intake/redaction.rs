@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use enrolld_jobs::cloud_event::MAX_EVENT_BYTES;
+use enrolld_jobs::{cloud_event::MAX_EVENT_BYTES, trace::Trace};
 use serde_json::Value;
 
 use crate::links;
@@ -39,7 +39,7 @@ pub(super) fn of_event(bytes: &[u8]) -> String {
     let mut found = Vec::new();
     let is_verification = verifies_email(&event);
     for (name, value) in event.as_object_mut().into_iter().flatten() {
-        if !ENVELOPE.contains(&name.as_str()) {
+        if !is_envelope(name, value) {
             redact(value, is_verification, links::digest, &mut found);
         }
     }
@@ -125,13 +125,19 @@ fn redact(value: &mut Value, all: bool, digest: Digest, found: &mut Vec<(String,
         Value::Object(_) => {
             let is_verification = verifies_email(value);
             for (name, member) in value.as_object_mut().into_iter().flatten() {
-                let is_data = is_verification && !ENVELOPE.contains(&name.as_str());
+                let is_data = is_verification && !is_envelope(name, member);
                 let is_token = name.eq_ignore_ascii_case("token");
                 redact(member, all || is_data || is_token, digest, found);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// Whether a member is of an envelope, and no place for a token. A trace is one only if it is well-formed, as no token is.
+fn is_envelope(name: &str, value: &Value) -> bool {
+    let is_trace = || value.as_str().is_some_and(|text| Trace::of_traceparent(text).is_some());
+    ENVELOPE.contains(&name) || name == "traceparent" && is_trace()
 }
 
 fn redacted_text(text: &str, all: bool, digest: Digest) -> String {
@@ -428,6 +434,17 @@ mod tests {
         let digest = links::digest("a-b");
         let event = of_event(format!(r#"{{"data":{{"token":"{digest}"}}}}"#).as_bytes());
         assert!(!event.contains(&digest), "{event}");
+    }
+
+    #[test]
+    fn d7_a_trace_stays_and_a_token_in_its_place_does_not() {
+        const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let event = |trace: &str| {
+            let event = serde_json::json!({"type": "registration.email_verified", "traceparent": trace, "data": {"token": "t"}});
+            of_event(event.to_string().as_bytes())
+        };
+        assert!(event(TRACE).contains(TRACE));
+        assert!(!event("Zk3vQ9xW1rTb7Yc5Lp8Nd2Hs6Jf4Gm0KaVeUiOyRtEw").contains("Zk3v"));
     }
 
     #[test]

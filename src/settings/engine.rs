@@ -108,6 +108,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// Entries of the journal, with their fields.
+    Journald,
 }
 
 /// `directory`.
@@ -232,11 +234,16 @@ impl MetricsSettings {
 
 impl LogSettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let format = reader.text("log.format", "write \"text\" or \"json\"", |text| match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            other => Err(format!("{} is no format", quoted(other))),
-        });
+        let format = reader.text(
+            "log.format",
+            "write \"text\", \"json\" or \"journald\"",
+            |text| match text {
+                "text" => Ok(LogFormat::Text),
+                "json" => Ok(LogFormat::Json),
+                "journald" => Ok(LogFormat::Journald),
+                other => Err(format!("{} is no format", quoted(other))),
+            },
+        );
         let filter_wanted =
             "write a level (error, warn, info, debug, trace) or directives such as \"info,enrolld=debug\"";
         let filter = reader.text("log.filter", filter_wanted, |text| {

@@ -83,6 +83,7 @@ entity!(
         error: Option<String>,
         note: Option<String>,
         created_ms: i64,
+        trace: Option<String>,
     }
 );
 

@@ -37,8 +37,8 @@ const TIMELINE: &str = "UPDATE timeline SET registration_id = $2, detail = '{}',
 const ATTEMPTS: &str = "DELETE FROM attempts WHERE job_id IN (SELECT id FROM jobs WHERE registration_id = $1)";
 const INTERVENTIONS: &str =
     "DELETE FROM interventions WHERE job_id IN (SELECT id FROM jobs WHERE registration_id = $1)";
-const JOBS: &str =
-    "UPDATE jobs SET registration_id = NULL, error = NULL, note = NULL, requeue_note = NULL WHERE registration_id = $1";
+const JOBS: &str = "UPDATE jobs SET registration_id = NULL, error = NULL, note = NULL, requeue_note = NULL, trace = NULL \
+     WHERE registration_id = $1";
 const MAIL_JOBS: &str = "UPDATE jobs SET state = 'cancelled', finished_ms = $2 WHERE registration_id = $1 \
      AND kind IN ('notification', 'email_verification') AND state || '' IN ('scheduled', 'queued', 'retrying')";
 const MAILS: &str = "DELETE FROM mails WHERE registration_id = $1";

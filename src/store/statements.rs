@@ -98,9 +98,9 @@ impl Statements {
         };
         let insert_jobs = format!(
             "INSERT INTO jobs (id, kind, registration_id, account_id, step, step_bound, state, run_no, attempts, \
-                 failures, crashes, run_at_ms, queued_ms, created_ms) \
+                 failures, crashes, run_at_ms, queued_ms, created_ms, trace) \
                  SELECT r.id, r.kind, r.registration_id, r.account_id, r.step, r.step_bound, r.state, r.run_no, 0, 0, 0, \
-                 r.run_at_ms, r.queued_ms, r.created_ms FROM {}",
+                 r.run_at_ms, r.queued_ms, r.created_ms, r.trace FROM {}",
             rows(
                 backend,
                 &[
@@ -115,6 +115,7 @@ impl Statements {
                     Integer("run_at_ms"),
                     Integer("queued_ms"),
                     Integer("created_ms"),
+                    Text("trace"),
                 ]
             )
         );
@@ -300,11 +301,11 @@ impl Statements {
             // One that is running finds out when it ends, by the guard on its grant.
             arm_syncs: format!(
                 "INSERT INTO jobs (id, kind, registration_id, step, step_bound, state, run_no, attempts, failures, crashes, \
-                 run_at_ms, created_ms) \
-                 SELECT s.id, 'provisioning_sync', g.registration_id, 0, false, 'scheduled', 0, 0, 0, 0, r.ended_ms, r.ended_ms \
+                 run_at_ms, created_ms, trace) \
+                 SELECT s.id, 'provisioning_sync', g.registration_id, 0, false, 'scheduled', 0, 0, 0, 0, r.ended_ms, r.ended_ms, r.trace \
                  FROM {} JOIN syncs s ON s.grant_id = r.id JOIN grants g ON g.id = r.id WHERE true \
-                 ON CONFLICT (id) DO UPDATE SET {} WHERE jobs.state NOT IN ('queued', 'running')",
-                rows(backend, &[Text("id"), Integer("ended_ms")]),
+                 ON CONFLICT (id) DO UPDATE SET {}, trace = excluded.trace WHERE jobs.state NOT IN ('queued', 'running')",
+                rows(backend, &[Text("id"), Integer("ended_ms"), Text("trace")]),
                 ARMED
             ),
             end_grants: format!(

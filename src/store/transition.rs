@@ -153,6 +153,8 @@ pub struct EndedGrant {
     pub ended_ms: i64,
     /// The DA who took it back, if one did.
     pub ended_by: Option<String>,
+    /// The trace that this belongs to; the jobs that bring it to the targets do, too.
+    pub trace: String,
 }
 
 /// An appointment that ends, whether it was made here or came with the directory.
@@ -309,6 +311,8 @@ pub struct NewJob {
     pub queued_ms: Option<i64>,
     /// When it was made.
     pub created_ms: i64,
+    /// The trace that it belongs to.
+    pub trace: String,
 }
 
 /// A new mail record; the job of the same id sends it.

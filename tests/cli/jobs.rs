@@ -46,6 +46,7 @@ fn jobs(enrolld: &Enrolld, kind: &str, state: &str, class: &str, ended_ago: impl
                 error: Some("it did not work".to_owned()),
                 note: None,
                 created_ms: now - ago - HOUR,
+                trace: None,
             };
             row.into_active_model()
         })

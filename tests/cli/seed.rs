@@ -136,6 +136,7 @@ async fn jobs(store: &Store) {
             error: error.map(|_| "the server said: 550 <n…@acme.example>: no such user".to_owned()),
             note: None,
             created_ms,
+            trace: None,
         };
         insert::<_, job::ActiveModel>(store, row).await;
     }

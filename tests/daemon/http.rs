@@ -208,7 +208,17 @@ impl Fixture {
 
     async fn apply(&self, id: &str, event: &Event) -> Registration {
         let id = RegistrationId::new(id).expect("an id");
-        match self.executor.apply(&id, event, &Cause::Link).await {
+        match self
+            .executor
+            .apply(
+                &id,
+                event,
+                &Cause::Link {
+                    trace: self.executor.new_trace(),
+                },
+            )
+            .await
+        {
             Ok(Applied::Changed(registration)) => *registration,
             other => panic!("{event:?} did not change {id}: {other:?}"),
         }

@@ -38,6 +38,7 @@ mod status;
 mod steps;
 mod store;
 mod terms;
+mod traces;
 mod unregistered;
 mod upgrade;
 mod wrong_data;

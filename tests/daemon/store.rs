@@ -107,6 +107,7 @@ fn new_job(registration: &str, step: i64) -> NewJob {
         run_at_ms: ms(step),
         queued_ms: Some(ms(step)),
         created_ms: ms(step),
+        trace: "trace-1".to_owned(),
     }
 }
 

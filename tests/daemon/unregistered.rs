@@ -127,6 +127,7 @@ async fn keep(store: &Store, id: Uuid, mail: &Mail) {
             run_at_ms: now,
             queued_ms: None,
             created_ms: now,
+            trace: String::new(),
         }],
         mails: vec![NewMail {
             id,

@@ -123,6 +123,7 @@ mod tests {
             error_class: None,
             error: None,
             note: None,
+            trace: None,
             created_ms: 0,
         }
     }

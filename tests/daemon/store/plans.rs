@@ -394,6 +394,7 @@ async fn about_access(store: &Store, round: i64) {
             id: grant.id,
             ended_ms: ms(2),
             ended_by: None,
+            trace: "trace-2".to_owned(),
         }],
         ended_appointments: vec![EndedAppointment {
             account_id: format!("nobody-{round}"),

@@ -61,6 +61,7 @@ fn taken_back(id: Uuid, at: i64) -> Transition {
             id,
             ended_ms: ms(at),
             ended_by: None,
+            trace: "trace-2".to_owned(),
         }],
         ..Transition::default()
     }
@@ -169,6 +170,7 @@ async fn d11_taking_back_queues_the_job_whatever_has_become_of_it(database: Data
                 id: grant.id,
                 ended_ms: ms(30),
                 ended_by: None,
+                trace: "trace-2".to_owned(),
             })
             .collect(),
         ..Transition::default()

@@ -239,6 +239,7 @@ impl Drawing<'_> {
                         id,
                         ended_ms: now_ms,
                         ended_by: Some(account_id),
+                        trace: format!("of {id}"),
                     });
                 }
             }
@@ -312,6 +313,7 @@ impl Drawing<'_> {
             },
             queued_ms: (!is_timer).then_some(now_ms),
             created_ms: now_ms,
+            trace: format!("of {id}"),
         }
     }
 

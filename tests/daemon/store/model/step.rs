@@ -242,8 +242,14 @@ fn reconcile(world: &mut World, limit: u64, now: DateTime<Utc>) -> String {
     last
 }
 
-/// Has a sync's job run, unless it is in a state in which it may not be touched.
-pub(super) fn arm(world: &mut World, id: &str, registration: Option<String>, at_ms: i64, may: impl Fn(&str) -> bool) {
+/// Has a sync's job run, unless it is in a state in which it may not be touched. Whether it does.
+pub(super) fn arm(
+    world: &mut World,
+    id: &str,
+    registration: Option<String>,
+    at_ms: i64,
+    may: impl Fn(&str) -> bool,
+) -> bool {
     let job = world.jobs.entry(id.to_owned()).or_insert_with(|| job::Model {
         id: id.to_owned(),
         kind: "provisioning_sync".to_owned(),
@@ -268,14 +274,16 @@ pub(super) fn arm(world: &mut World, id: &str, registration: Option<String>, at_
         error: None,
         note: None,
         created_ms: at_ms,
+        trace: None,
     });
     if !may(&job.state) {
-        return;
+        return false;
     }
     "scheduled".clone_into(&mut job.state);
     (job.attempts, job.failures, job.crashes) = (0, 0, 0);
     job.run_at_ms = at_ms;
     (job.finished_ms, job.error_class, job.error, job.note) = (None, None, None, None);
+    true
 }
 
 fn erase(world: &mut World, id: &RegistrationId, version: u64, now_ms: i64) -> String {
@@ -308,7 +316,7 @@ fn erase(world: &mut World, id: &RegistrationId, version: u64, now_ms: i64) -> S
             job.finished_ms = Some(now_ms);
         }
         (job.registration_id, job.error) = (None, None);
-        (job.note, job.requeue_note) = (None, None);
+        (job.note, job.requeue_note, job.trace) = (None, None, None);
     }
     world.mails.retain(|_, mail| !is_ours(&mail.registration_id));
     world.links.retain(|_, link| link.registration_id != id);

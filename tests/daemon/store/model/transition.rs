@@ -292,7 +292,12 @@ fn write_endings(world: &mut World, transition: &Transition) {
             .collect();
         for sync in syncs {
             let may = |state: &str| !matches!(state, "queued" | "running");
-            arm(world, &sync.id, grant.registration_id.clone(), ended.ended_ms, may);
+            let registration = grant.registration_id.clone();
+            if arm(world, &sync.id, registration, ended.ended_ms, may)
+                && let Some(job) = world.jobs.get_mut(&sync.id)
+            {
+                job.trace = Some(ended.trace.clone());
+            }
         }
         let grant = world.grants.get_mut(&id).expect("it is there");
         if grant.ended_ms.is_none() {
@@ -345,6 +350,7 @@ fn new_job(new: &NewJob) -> job::Model {
         error: None,
         note: None,
         created_ms: new.created_ms,
+        trace: Some(new.trace.clone()),
     }
 }
 
