@@ -404,6 +404,7 @@ impl Daemon {
             executor: self.executor.clone(),
             redis: self.redis.clone(),
             prefix: settings.redis.prefix.clone(),
+            pauses: self.pauses.clone(),
             every: settings.metrics.every,
             dead_after: settings.heartbeat.dead_after,
             review_sla: settings.review.sla,

@@ -21,6 +21,7 @@ use self::{
 use crate::{
     executor::Executor,
     metrics::{self, Exposition, names},
+    pauses::Pauses,
     queue::{self, Redis, Unread, stream_name},
     store::{
         counts::{Failing, Waiting},
@@ -44,6 +45,8 @@ pub struct Watch {
     pub redis: Redis,
     /// `redis.prefix`.
     pub prefix: String,
+    /// What is paused.
+    pub pauses: Pauses,
     /// `metrics.every`.
     pub every: Duration,
     /// `heartbeat.dead_after`.
@@ -60,6 +63,7 @@ pub struct Watch {
 #[derive(Debug, Clone, Default)]
 struct Seen {
     queues: Vec<(JobKind, Waiting)>,
+    paused: Vec<JobKind>,
     failing: HashMap<JobKind, Failing>,
     timers: Waiting,
     reviews: Waiting,
@@ -125,6 +129,7 @@ impl Watch {
         }
         Ok(Seen {
             queues,
+            paused: self.pauses.kinds(),
             failing: store.failing().await?,
             timers: store.overdue_timers(now - TIMERS_AFTER).await?,
             reviews: store
@@ -178,7 +183,9 @@ impl Seen {
     fn show(&self, now: DateTime<Utc>) {
         for (kind, waiting) in &self.queues {
             let failing = self.failing.get(kind).copied().unwrap_or_default();
+            let is_paused = self.paused.contains(kind);
             let kind = kind.as_str();
+            metrics::set(names::QUEUE_PAUSED, "kind", kind, u64::from(is_paused));
             metrics::set(names::QUEUE_WAITING, "kind", kind, waiting.number);
             metrics::set_span(names::QUEUE_OLDEST_AGE, "kind", kind, age(waiting, now));
             metrics::set(names::JOBS_RETRYING, "kind", kind, failing.retrying);

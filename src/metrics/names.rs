@@ -99,6 +99,8 @@ families! {
         "How long the oldest queued job has been queued; 0 when none is.";
     QUEUE_UNREAD = "enrolld_queue_unread_entries", Kind::Gauge, ["kind"],
         "Entries of the stream that no worker has read yet.";
+    QUEUE_PAUSED = "enrolld_queue_paused", Kind::Gauge, ["kind"],
+        "Whether the queue is paused by hand.";
     JOBS_RETRYING = "enrolld_retrying_jobs", Kind::Gauge, ["kind"],
         "Jobs that failed and wait to be tried again; retrying and dead ones together are counted no further than 10000.";
     JOBS_DEAD = "enrolld_dead_jobs", Kind::Gauge, ["kind"],
@@ -111,7 +113,7 @@ families! {
     STATE_DURATION = "enrolld_registration_state_duration_seconds", Kind::Histogram(STATE), ["state"],
         "How long registrations had been in the state that they left.";
     DEADLINES_OVERDUE = "enrolld_deadlines_overdue", Kind::Gauge, ["deadline"],
-        "What is overdue: timers (due for a minute, and not queued), reviews (past review.sla), provisioning (past provisioning.within). Counted no further than 10000.";
+        "What is overdue: timers (due for a minute, not queued, and their queue not paused), reviews (past review.sla), provisioning (past provisioning.within). Counted no further than 10000.";
 
     COMMIT_BATCH = "enrolld_commit_batch_transitions", Kind::Histogram(BATCH), [],
         "Transitions that were committed together.";

@@ -45,14 +45,16 @@ impl Store {
         self.waiting(&from, [kind.as_str().into()]).await
     }
 
-    /// Timers and retries that were due at `at` and are not queued.
+    /// Timers and retries that were due at `at` and are not queued, but for those of queues that are paused. Among more than
+    /// [`MOST_COUNTED`] only the first are looked at.
     ///
     /// # Errors
     /// When the database cannot be asked.
     pub async fn overdue_timers(&self, at: DateTime<Utc>) -> Result<Waiting, StoreError> {
         let from = format!(
-            "SELECT run_at_ms AS since FROM jobs{} WHERE state IN ('scheduled', 'retrying') AND run_at_ms < $1 \
-             ORDER BY run_at_ms",
+            "SELECT due.since FROM (SELECT run_at_ms AS since, kind FROM jobs{} WHERE state IN ('scheduled', 'retrying') \
+             AND run_at_ms < $1 ORDER BY run_at_ms LIMIT {MOST_COUNTED}) AS due \
+             WHERE due.kind NOT IN (SELECT kind FROM queues)",
             indexed_by(self.backend(), "jobs_due")
         );
         self.waiting(&from, [milliseconds(at).into()]).await

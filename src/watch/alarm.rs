@@ -33,9 +33,14 @@ pub(super) fn alarms(seen: &Seen, limits: &AlarmLimits, now: DateTime<Utc>) -> V
         .filter(|(_, waiting)| age(waiting, now) > limits.queue_age);
     let mut alerts: Vec<_> = old
         .map(|(kind, waiting)| {
+            let pause = if seen.paused.contains(kind) {
+                " The queue is paused."
+            } else {
+                ""
+            };
             let (kind, span) = (kind.as_str(), shown(age(waiting, now)));
             let message = format!(
-                "The oldest job {kind} has been queued for {span} (ops.queue_age is {}); in all {} are queued.",
+                "The oldest job {kind} has been queued for {span} (ops.queue_age is {}); in all {} are queued.{pause}",
                 shown(limits.queue_age),
                 number(waiting.number)
             );
@@ -144,6 +149,7 @@ mod tests {
                 (JobKind::Verification, waiting(3, 1)),
                 (JobKind::Notification, waiting(MOST_COUNTED, 3600)),
             ],
+            paused: vec![JobKind::Notification],
             ..Seen::default()
         };
         let [(code, group, message), (_, other, many)] = told(&seen).try_into().expect("two");

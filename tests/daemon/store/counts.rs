@@ -2,6 +2,7 @@
 
 use enrolld::store::counts::{Failing, MOST_COUNTED, Waiting};
 use enrolld::store::inbox::NewRefused;
+use enrolld::store::interventions::Order;
 use enrolld_jobs::job::JobKind;
 use enrolld_jobs::registration::StateName;
 
@@ -33,6 +34,15 @@ async fn what_waits_is_counted_with_its_oldest(database: Database) {
     assert_eq!(store.queued(JobKind::Verification).await, Ok(waiting(3, 1)));
     assert_eq!(store.queued(JobKind::Terms).await, Ok(Waiting::default()));
     assert_eq!(store.overdue_timers(at(25)).await, Ok(waiting(2, 10)));
+    let order = Order {
+        at: at(3),
+        by: "ops".to_owned(),
+        reason: "for a look".to_owned(),
+    };
+    assert_eq!(store.pause_queue(JobKind::Verification, &order).await, Ok(true));
+    let while_paused = store.overdue_timers(at(25)).await;
+    assert_eq!(while_paused, Ok(Waiting::default()), "they wait as they should");
+    assert_eq!(store.resume_queue(JobKind::Verification).await, Ok(true));
     assert_eq!(
         store.in_state_before(StateName::Verifying, at(2)).await,
         Ok(waiting(3, 1))
