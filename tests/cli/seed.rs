@@ -136,7 +136,7 @@ async fn jobs(store: &Store) {
             error: error.map(|_| "the server said: 550 <n…@acme.example>: no such user".to_owned()),
             note: None,
             created_ms,
-            trace: None,
+            trace: error.map(|_| "4bf92f3577b34da6a3ce929d0e0e4736-01".to_owned()),
         };
         insert::<_, job::ActiveModel>(store, row).await;
     }

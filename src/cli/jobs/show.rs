@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use enrolld_jobs::{
     job::JobKind,
     registration::{Registration, ReviewReason},
+    trace::Trace,
     values::RegistrationId,
 };
 use serde_json::{Value, json};
@@ -101,6 +102,7 @@ impl Story {
         line("Finished", job.finished_ms.map(|ms| exact_ms(now, ms)));
         line("Daemon", job.daemon_id.clone());
         line("Run", Some(job.run_no.to_string()));
+        line("Trace", self.trace_id());
         line("Attempts", Some(self.attempts_line()));
         line(
             "Failures",
@@ -112,6 +114,11 @@ impl Story {
         line("", job.error.clone());
         line("Note", job.note.clone());
         table::card(screen, lines)
+    }
+
+    /// Under which lines of the log are found.
+    fn trace_id(&self) -> Option<String> {
+        self.job.trace.as_deref().and_then(Trace::of_kept).map(Trace::id)
     }
 
     fn attempts_line(&self) -> String {
@@ -221,6 +228,7 @@ impl Story {
         value["runs"] = runs.collect();
         value["interventions"] = interventions.collect();
         value["registration"] = json!(registration);
+        value["trace_id"] = json!(self.trace_id());
         value["queue_paused"] = json!(self.paused.is_some());
         value["next"] = json!({"at": next.at_ms.map(rfc3339), "does": next.words});
         value
