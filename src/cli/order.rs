@@ -30,7 +30,8 @@ impl Reason {
     }
 }
 
-fn short(text: &str) -> Result<String, String> {
+/// A reason, if it is no longer than one may be.
+pub(super) fn short(text: &str) -> Result<String, String> {
     if text.chars().count() > LONGEST {
         return Err(format!("longer than {LONGEST} characters"));
     }

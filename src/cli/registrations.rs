@@ -18,7 +18,7 @@ use super::{
     hand_in::{self, HandIn, Wait},
     listing::{Listing, Shown},
     moments::relative,
-    order::somebody,
+    order::{short, somebody},
     output::{self, Format, Screen},
     table::{Column, table},
 };
@@ -98,7 +98,7 @@ Examples:
         #[arg(value_parser = |text: &str| RegistrationId::new(text))]
         id: RegistrationId,
         /// Why, for whoever looks at it later
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = short)]
         reason: Option<String>,
         /// How long.
         #[command(flatten)]

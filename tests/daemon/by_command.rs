@@ -44,21 +44,18 @@ async fn r19_a_registration_is_withdrawn_for_its_applicant(database: Database) {
     assert!(told.contains("reg-1 is withdrawn: nothing is possible now"), "{told}");
     let told = said(&daemon.cli(&["registrations", "withdraw", "reg-9"]), 1);
     assert!(told.contains("no registration has the id \"reg-9\""), "{told}");
-    let long = "x".repeat(2_001);
+    let long = "x".repeat(501);
     let told = said(
         &daemon.cli(&["registrations", "withdraw", "reg-1", "--reason", &long]),
-        1,
+        2,
     );
-    assert!(told.contains("nothing is possible now"), "{told}");
+    assert!(told.contains("longer than 500 characters"), "{told}");
     assert_eq!(daemon.count("refused").await, 0);
 
     // With nobody to take it in it is handed in all the same, and counts later.
     daemon.send(&NEWBIE.submitted("reg-2")).await;
     daemon.wait_state("reg-2", "awaiting_organization").await;
     daemon.terminate();
-    let too_long = ["registrations", "withdraw", "reg-2", "--reason", &long];
-    let told = said(&daemon.cli(&too_long), 1);
-    assert!(told.contains("data.reason: a text of 2001 characters"), "{told}");
     let told = said(
         &daemon.cli(&["registrations", "withdraw", "reg-2", "--wait", "200ms"]),
         1,

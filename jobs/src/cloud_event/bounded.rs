@@ -22,6 +22,15 @@ pub(super) fn optional_text<'de, D: Deserializer<'de>, const MAX: usize>(
     Ok(text)
 }
 
+/// Reads a text of at most `MAX` characters; anything else is nothing.
+pub(super) fn text_if_it_is_one<'de, D: Deserializer<'de>, const MAX: usize>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    let text = value.as_str().filter(|text| check::<D::Error>(text, 0, MAX).is_ok());
+    Ok(text.map(str::to_owned))
+}
+
 fn check<E: Error>(text: &str, min: usize, max: usize) -> Result<(), E> {
     let chars = text.chars().count();
     if (min..=max).contains(&chars) {

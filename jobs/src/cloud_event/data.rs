@@ -45,16 +45,19 @@ pub struct Numbers {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NoData {}
 
-/// Data of `registration.withdrawn`: nothing, when it is the applicant who gives up.
+/// Data of events that carry none.
+///
+/// What `enrolld registrations withdraw` adds is between it and the daemon, not part of the contract: from others it means as little as
+/// any unknown field, unless it is just that.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Withdrawn {
     /// Who did it on the applicant's behalf, in their own naming.
-    #[serde(default, deserialize_with = "bounded::optional_text::<_, 128>")]
-    #[schemars(length(max = 128))]
+    #[serde(default, deserialize_with = "bounded::text_if_it_is_one::<_, 128>")]
+    #[schemars(skip)]
     pub by: Option<String>,
     /// Why.
-    #[serde(default, deserialize_with = "bounded::optional_text::<_, 2000>")]
-    #[schemars(length(max = 2000))]
+    #[serde(default, deserialize_with = "bounded::text_if_it_is_one::<_, 2000>")]
+    #[schemars(skip)]
     pub reason: Option<String>,
 }
 
