@@ -142,6 +142,8 @@ async fn crowded(database: Database, waiting: usize, due: usize, new: usize) -> 
     let mut daemon = TestDaemon::builder(database)
         .directory(&directory)
         .setting("decisions.by_link", false)
+        // What came out is kept as long as the settings say, whoever waits.
+        .setting("redis.events_max_len", 1_000)
         .start()
         .await;
     confirm(&daemon, "due", JOINER).await;
