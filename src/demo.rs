@@ -66,7 +66,7 @@ pub async fn run(folder: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     store.migrate().await?;
     let sample = folder.join("directory.json");
     let environment = Arc::new(System);
-    directory::import(store.writer(), &sample, environment.now())
+    directory::import(store.writer().unbounded(), &sample, environment.now())
         .await
         .context("the sample directory")?;
     let mail_dir = settings.data_dir.join("mail");

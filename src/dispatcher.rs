@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     environment::Environment,
     metrics,
+    patience::Patience,
     pauses::Pauses,
     progress,
     queue::{self, JobRef, Redis, Unread, stream_name},
@@ -55,10 +56,6 @@ const AUDIT_MOST: u64 = 10_000;
 
 /// How often the audit runs.
 const AUDIT_EVERY: Duration = Duration::from_secs(5);
-
-/// Waits between tries to add while Redis is away: from the first, doubling, to the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Which streams are full, as far as was seen last.
 #[derive(Debug, Clone)]
@@ -285,12 +282,11 @@ impl Dispatcher {
             .iter()
             .map(|(kind, job)| (stream_name(&self.prefix, kind.as_str()), *job))
             .collect();
-        let mut wait = FIRST_WAIT;
+        let mut patience = Patience::default();
         while let Err(error) = queue::push(&self.redis, &entries).await {
             tracing::warn!(%error, number = entries.len(), "jobs wait for Redis");
-            progress::goes_round();
             tokio::select! {
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
+                () = patience.rest() => {}
                 () = stop.cancelled() => return,
             }
         }

@@ -16,6 +16,7 @@ pub mod logging;
 pub mod mail;
 pub mod metrics;
 pub mod notices;
+mod patience;
 pub mod pauses;
 pub mod private_redis;
 #[doc(hidden)]

@@ -11,6 +11,7 @@ pub mod appointments;
 pub mod attempts;
 mod batch;
 pub mod committer;
+pub mod connection;
 pub mod counts;
 pub mod daemons;
 pub mod entities;
@@ -49,23 +50,18 @@ use std::{
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
-    RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    ConnectOptions, ConnectionTrait as _, Database, DbBackend, DbErr, RuntimeErr,
     sqlx::{
         self, Connection as _, PgConnection,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
 };
 
-use self::{committer::Committers, error::StoreError};
+use self::{committer::Committers, connection::Connection, error::StoreError};
 use crate::tls;
 
 /// How long a statement may wait for a connection, and SQLite for its lock.
 const WAIT: Duration = Duration::from_secs(5);
-
-/// How long a statement, or a batch of them, may take before its connection counts as lost. A server that vanished without a
-/// word would otherwise be waited for until TCP gives up, which is a quarter of an hour.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// A connection that lay idle for so long is asked for a sign of life before it is used.
 const IDLE: Duration = Duration::from_secs(5);
@@ -80,9 +76,9 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Store {
     /// Takes writes. One connection on SQLite, which has one writer.
-    writer: DatabaseConnection,
+    writer: Connection,
     /// Takes reads.
-    reader: DatabaseConnection,
+    reader: Connection,
     committers: Committers,
 }
 
@@ -115,7 +111,10 @@ impl Store {
     /// database's file, which is whole by itself. A process that just ends leaves that to the next.
     pub async fn close(&self) {
         let closing = async {
-            let (writer, reader) = (self.writer.close_by_ref().await, self.reader.close_by_ref().await);
+            let (writer, reader) = (
+                self.writer.unbounded().close_by_ref().await,
+                self.reader.unbounded().close_by_ref().await,
+            );
             writer.and(reader)
         };
         match tokio::time::timeout(CLOSE_WITHIN, closing).await {
@@ -130,42 +129,21 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        bounded(self.reader.ping()).await
+        self.reader.ping().await
     }
 
     /// The connection that takes writes, for the directory's tables, which have a module of their own.
-    pub fn writer(&self) -> &DatabaseConnection {
+    pub fn writer(&self) -> &Connection {
         &self.writer
     }
 
     /// The connection that takes reads, likewise.
-    pub fn reader(&self) -> &DatabaseConnection {
+    pub fn reader(&self) -> &Connection {
         &self.reader
-    }
-
-    /// Begins a transaction that is going to write.
-    async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
-        begin(&self.writer).await
     }
 
     fn backend(&self) -> DbBackend {
         self.writer.get_database_backend()
-    }
-
-    /// Runs constant SQL that changes something, and tells how many rows it changed.
-    async fn execute(&self, sql: &str, values: impl IntoIterator<Item = Value> + Send) -> Result<u64, StoreError> {
-        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
-        Ok(bounded(self.writer.execute_raw(statement)).await?.rows_affected())
-    }
-
-    /// Runs constant SQL that changes something, and reads what it returns.
-    async fn execute_returning(
-        &self,
-        sql: &str,
-        values: impl IntoIterator<Item = Value> + Send,
-    ) -> Result<Vec<QueryResult>, StoreError> {
-        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
-        bounded(self.writer.query_all_raw(statement)).await
     }
 
     /// The earlier of two clocks, this machine's `now` and the one of [`Store::shared_now_ms`]: for what is not to happen too early, such as
@@ -182,43 +160,13 @@ impl Store {
             return Ok(milliseconds(now));
         }
         let sql = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms";
-        let ask = Statement::from_string(DbBackend::Postgres, sql);
-        let row = bounded(self.reader.query_one_raw(ask)).await?;
+        let row = self.reader.row(sql, []).await?;
         let row = row.ok_or_else(|| StoreError::refused("the database does not tell the time"))?;
         Ok(row.try_get("", "now_ms")?)
     }
 }
 
-/// What the database answers, if it does so in time. For statements whose work is small, whatever has been stored.
-pub(crate) fn bounded<T, E>(
-    answer: impl Future<Output = Result<T, E>> + Send,
-) -> impl Future<Output = Result<T, StoreError>> + Send
-where
-    StoreError: From<E>,
-{
-    // Futures of statements are large.
-    let answer = Box::pin(answer);
-    async move {
-        match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(StoreError::Unavailable(format!(
-                "no answer within {} s; see that the database server runs and is not overloaded",
-                ANSWER_WITHIN.as_secs()
-            ))),
-        }
-    }
-}
-
-/// On SQLite `BEGIN IMMEDIATE`: a transaction that reads first and writes later could not get the lock any more.
-pub(crate) async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    Ok(connection.begin_with_options(options).await?)
-}
-
-async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, StoreError> {
+async fn connect(url: &str, connections: u32) -> Result<Connection, StoreError> {
     tls::choose_provider();
     let mut options = ConnectOptions::new(url);
     options
@@ -265,7 +213,7 @@ async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, Stor
                 ("tcp_keepalives_count", "3"),
             ])
         });
-    Ok(Database::connect(options).await?)
+    Ok(Connection::new(Database::connect(options).await?))
 }
 
 /// Why PostgreSQL cannot be reached: a pool tells only that its time was up.

@@ -59,14 +59,14 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
     let store = database::open(settings).await?;
     match command {
         Command::Import { path, shown } => {
-            let summary = directory::import(store.writer(), &path, System.now()).await?;
+            let summary = directory::import(store.writer().unbounded(), &path, System.now()).await?;
             match shown.output {
                 Format::Json => output::json(&summary),
                 Format::Table => output::text(&summary_table(Screen::stdout(), &summary)),
             }
         }
         Command::Export { file, .. } if file == Path::new("-") => {
-            directory::export(store.reader(), BufWriter::new(Stdout::new())).await?;
+            directory::export(store.reader().unbounded(), BufWriter::new(Stdout::new())).await?;
             Ok(())
         }
         Command::Export { file, output: form } => {
@@ -109,12 +109,12 @@ fn summary_table(screen: Screen, summary: &ImportSummary) -> String {
 async fn to_file(store: &Store, file: &Path) -> anyhow::Result<Exported> {
     // Not a pipe or device: those stay what they are.
     if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
-        return Ok(directory::export(store.reader(), open(file)?).await?);
+        return Ok(directory::export(store.reader().unbounded(), open(file)?).await?);
     }
     let beside = file.with_added_extension("partial");
     let result = async {
         let mut writer = open(&beside)?;
-        let exported = directory::export(store.reader(), &mut writer).await?;
+        let exported = directory::export(store.reader().unbounded(), &mut writer).await?;
         writer.flush()?;
         writer.get_ref().sync_all()?;
         fs::rename(&beside, file)?;

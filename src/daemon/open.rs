@@ -1,6 +1,6 @@
 //! Opens what the daemon stands on, and says what is in the way.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use enrolld_jobs::{rules::Rules, verification::PersonalDomains};
@@ -16,16 +16,13 @@ use crate::{
     executor::{Executor, Parts, PublicUrl},
     links::{LinkKeys, hex},
     mail::{Mailer, Portal},
+    patience::Patience,
     private_redis::PrivateRedis,
     provisioning::{HttpTargets, Limits},
     queue::{self, Redis},
     settings::{DatabaseUrl, Settings},
     store::{Store, error::StoreError},
 };
-
-/// Waits between tries at the start: from the first, doubling, to the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// A PostgreSQL that is away is waited for; any other trouble is for a person.
 pub(super) async fn open_store(settings: &Settings, systemd: &Systemd) -> anyhow::Result<Store> {
@@ -35,14 +32,13 @@ pub(super) async fn open_store(settings: &Settings, systemd: &Systemd) -> anyhow
         bail!("there is no database {}; run `enrolld migrate` first", path.display());
     }
     let url = settings.database.url.connect_url();
-    let mut wait = FIRST_WAIT;
+    let mut patience = Patience::default();
     loop {
         systemd.waits_for("the database");
         match Store::open(&url, settings.database.max_connections).await {
             Err(error @ StoreError::Unavailable(_)) if matches!(settings.database.url, DatabaseUrl::Postgres(_)) => {
                 tracing::warn!(%error, url = %settings.database.url, "the start waits for the database");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(LONGEST_WAIT);
+                patience.rest().await;
             }
             opened => {
                 return opened.with_context(|| {
@@ -88,12 +84,11 @@ pub(super) async fn open_redis(
 
 /// Refuses a Redis that may lose what upstream was told is taken (`redis.require_durable`).
 async fn durable(settings: &Settings, redis: &Redis, systemd: &Systemd) -> anyhow::Result<()> {
-    let mut wait = FIRST_WAIT;
+    let mut patience = Patience::default();
     while let Err(error @ queue::Error::Away { .. }) = redis.ping().await {
         systemd.waits_for(&format!("Redis at {}", redis.address()));
         tracing::warn!(%error, "the start waits for Redis, which is to be asked whether it keeps what it takes");
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
+        patience.rest().await;
     }
     let asked = doctor::refusal(settings, redis).await;
     let refusal =

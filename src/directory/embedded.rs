@@ -6,19 +6,20 @@ use enrolld_jobs::{
     ports::{Directory, Unavailable},
     values::{AccountId, ContractNumber, OrganizationId, SerialNumber},
 };
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::DbErr;
 
 use super::read;
+use crate::store::connection::Connection;
 
 /// The directory that was imported. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct EmbeddedDirectory {
-    db: DatabaseConnection,
+    db: Connection,
 }
 
 impl EmbeddedDirectory {
     /// The directory in the tables of `db`, which is only read.
-    pub fn new(db: DatabaseConnection) -> Self {
+    pub fn new(db: Connection) -> Self {
         Self { db }
     }
 }

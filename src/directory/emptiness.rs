@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, EntityTrait as _};
 
 use super::entity::{account, contract, device, organization};
-use crate::store::{bounded, error::StoreError};
+use crate::store::error::StoreError;
 
 /// How many tables must have something in them before anybody can register.
 pub(crate) const NEEDED_TABLES: usize = 4;
@@ -14,13 +14,10 @@ pub(crate) const NEEDED_TABLES: usize = 4;
 /// When the database cannot be asked.
 pub(crate) async fn empty_tables(db: &impl ConnectionTrait) -> Result<Vec<&'static str>, StoreError> {
     let has: [(&str, bool); NEEDED_TABLES] = [
-        (
-            "organizations",
-            bounded(organization::Entity::find().one(db)).await?.is_some(),
-        ),
-        ("accounts", bounded(account::Entity::find().one(db)).await?.is_some()),
-        ("contracts", bounded(contract::Entity::find().one(db)).await?.is_some()),
-        ("devices", bounded(device::Entity::find().one(db)).await?.is_some()),
+        ("organizations", organization::Entity::find().one(db).await?.is_some()),
+        ("accounts", account::Entity::find().one(db).await?.is_some()),
+        ("contracts", contract::Entity::find().one(db).await?.is_some()),
+        ("devices", device::Entity::find().one(db).await?.is_some()),
     ];
     Ok(has.into_iter().filter(|(_, has)| !has).map(|(name, _)| name).collect())
 }

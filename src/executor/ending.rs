@@ -11,12 +11,13 @@ use enrolld_jobs::{
 
 use super::{
     Applied, Cause, Executor,
-    run::{FIRST_WAIT, LONGEST_WAIT, Ran, by_job, registration_of, trace_of},
+    run::{Ran, by_job, registration_of, trace_of},
     send::untouched,
     write::Origin,
 };
 use crate::{
     metrics,
+    patience::Patience,
     store::{
         attempts::NewAttempt,
         entities::job,
@@ -122,14 +123,13 @@ impl Executor {
 
     /// Applies what a job's end means; while that cannot be done it waits. `None` if it never can: the job's row is what counts then.
     async fn apply_patiently(&self, id: &RegistrationId, event: &Event, cause: &Cause) -> Option<Applied> {
-        let mut wait = FIRST_WAIT;
+        let mut patience = Patience::default();
         loop {
             match self.apply(id, event, cause).await {
                 Ok(applied) => return Some(applied),
                 Err(trouble) if trouble.is_temporary() => {
                     tracing::warn!(registration = %id, %trouble, "what became of a job waits");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
+                    patience.rest().await;
                 }
                 Err(trouble) => {
                     tracing::error!(registration = %id, %trouble, "what became of a job could not be told to its registration");

@@ -15,7 +15,8 @@ use tracing::Instrument as _;
 use super::{Applied, Cause, Executor, Trouble, ending::Finished};
 use crate::{
     logging::traced,
-    metrics, progress,
+    metrics,
+    patience::Patience,
     queue::JobRef,
     store::{
         entities::job,
@@ -32,10 +33,6 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
 
 /// How long the database may take to show that it is there.
 const PING_WITHIN: Duration = Duration::from_secs(2);
-
-/// Waits between tries to read or write a job while the database is away: from the first, doubling, to the longest.
-pub(super) const FIRST_WAIT: Duration = Duration::from_millis(200);
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Times that a run is made again because what it rests on has changed meanwhile, before it is put off.
 const MAX_REPEATS: u32 = 5;
@@ -284,6 +281,7 @@ impl Executor {
             ..besides
         };
         let queued = self.0.dispatch.admit(&mut transition);
+        let mut patience = Patience::default();
         loop {
             match self.0.store.commit(transition.clone()).await {
                 Ok(verdict) => {
@@ -297,8 +295,7 @@ impl Executor {
                 }
                 Err(error) if error.is_temporary() => {
                     tracing::error!(job = %id, %error, "what became of a job waits until the database is mended");
-                    progress::goes_round();
-                    tokio::time::sleep(LONGEST_WAIT).await;
+                    patience.rest().await;
                 }
                 Err(error) => {
                     tracing::error!(job = %id, %error, "what became of a job could not be written");
@@ -322,15 +319,13 @@ impl Executor {
         F: Future<Output = Result<T, E>>,
         E: std::fmt::Display,
     {
-        let mut wait = FIRST_WAIT;
+        let mut patience = Patience::default();
         loop {
             match ask().await {
                 Ok(answer) => return answer,
                 Err(error) => {
                     tracing::warn!(%error, "a job waits for the database");
-                    progress::goes_round();
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
+                    patience.rest().await;
                 }
             }
         }

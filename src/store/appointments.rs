@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use uuid::Uuid;
 
 use super::{
-    Store, bounded,
+    Store,
     entities::{appointment, failed_attempt, grant, removed_administrator},
     error::StoreError,
     milliseconds,
@@ -41,7 +41,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn appointment(&self, id: Uuid) -> Result<Option<appointment::Model>, StoreError> {
         let found = appointment::Entity::find_by_id(id.to_string());
-        bounded(found.one(&self.reader)).await
+        Ok(found.one(&self.reader).await?)
     }
 
     /// Whether the account has accepted the terms of its open appointment for the organization (D15).
@@ -58,7 +58,7 @@ impl Store {
             .filter(appointment::Column::AccountId.eq(account.as_str()))
             .filter(appointment::Column::EndedMs.is_null())
             .filter(appointment::Column::TermsAcceptedMs.is_not_null());
-        Ok(bounded(query.one(&self.reader)).await?.is_some())
+        Ok(query.one(&self.reader).await?.is_some())
     }
 
     /// The DAs of any of `organizations` who were removed here, each with the organization and when.
@@ -117,10 +117,10 @@ impl Store {
     pub async fn tree_epoch(&self, root: &OrganizationId) -> Result<i64, StoreError> {
         let read = "SELECT epoch FROM organization_roots WHERE id = $1";
         let make = "INSERT INTO organization_roots (id, epoch) VALUES ($1, 0) ON CONFLICT (id) DO NOTHING";
-        let mut rows = self.execute_returning(read, [root.as_str().into()]).await?;
+        let mut rows = self.writer.rows(read, [root.as_str().into()]).await?;
         if rows.is_empty() {
-            self.execute(make, [root.as_str().into()]).await?;
-            rows = self.execute_returning(read, [root.as_str().into()]).await?;
+            self.writer.change(make, [root.as_str().into()]).await?;
+            rows = self.writer.rows(read, [root.as_str().into()]).await?;
         }
         let row = rows
             .first()

@@ -1,13 +1,12 @@
 //! Runs of jobs that did not simply succeed. Of each job the last ones are kept, and they go with it.
 
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QueryOrder, Statement,
-};
+use sea_orm::{ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    Store, bounded,
+    Store,
+    connection::Transaction,
     entities::attempt,
     error::StoreError,
     sql::{
@@ -116,19 +115,18 @@ impl Store {
         let query = attempt::Entity::find()
             .filter(attempt::Column::JobId.eq(job.to_string()))
             .order_by_asc(attempt::Column::RunNo);
-        bounded(query.all(&self.reader)).await
+        Ok(query.all(&self.reader).await?)
     }
 
     /// Records runs, within what is being done with their jobs.
     pub(super) async fn add_attempts(
         &self,
-        transaction: &DatabaseTransaction,
+        transaction: &Transaction,
         attempts: &[NewAttempt],
     ) -> Result<(), StoreError> {
         let parameter = serde_json::to_string(attempts).map_err(|error| StoreError::refused(error.to_string()))?;
         let sql = insert_attempts(self.backend());
-        let statement = Statement::from_sql_and_values(self.backend(), sql, [parameter.into()]);
-        bounded(transaction.execute_raw(statement)).await?;
+        transaction.change(&sql, [parameter.into()]).await?;
         Ok(())
     }
 }

@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    connection::Transaction,
     error::StoreError,
     statements::Statements,
     transition::{Guard, RegistrationWrite, Transition, Verdict},
@@ -26,7 +27,7 @@ enum Checked {
 
 /// A batch under way.
 struct Batch<'a> {
-    transaction: &'a DatabaseTransaction,
+    transaction: &'a Transaction,
     statements: &'a Statements,
     items: &'a [&'a Transition],
     checked: Vec<Checked>,
@@ -37,7 +38,7 @@ struct Batch<'a> {
 /// # Errors
 /// When the database refuses or fails; then the transaction must be rolled back, and none of it is written.
 pub(super) async fn write(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     statements: &Statements,
     items: &[&Transition],
 ) -> Result<Vec<Verdict>, StoreError> {

@@ -13,19 +13,20 @@ use std::{
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures::FutureExt as _;
-use sea_orm::{DatabaseConnection, DbBackend};
+use sea_orm::{ConnectionTrait as _, DbBackend};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use super::{
-    Store, batch, bounded,
+    Store, batch,
+    connection::{ANSWER_WITHIN, Connection, unanswered},
     error::StoreError,
     statements::Statements,
     transition::{Transition, Verdict},
 };
-use crate::{metrics, progress};
+use crate::{metrics, patience::Patience, progress};
 
 /// Most transitions in one transaction: more gains nothing (ARCHITECTURE, "Group commit").
 const MAX_BATCH: usize = 64;
@@ -35,10 +36,6 @@ const QUEUE: usize = 1024;
 
 /// Tries of a batch that other transactions stand in the way of.
 const CONFLICT_TRIES: usize = 10;
-
-/// Waits between tries while the database is away: from the first, doubling, to the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Waits between tries of a batch that another transaction stands in the way of. They differ by chance: two that were in each
 /// other's way at once would be so again.
@@ -61,7 +58,7 @@ pub(super) struct Committers {
 
 impl Committers {
     /// Starts the tasks; they end when the last clone of the store is gone.
-    pub(super) fn start(connection: &DatabaseConnection) -> Self {
+    pub(super) fn start(connection: &Connection) -> Self {
         let backend = connection.get_database_backend();
         let number = if backend == DbBackend::Postgres { 2 } else { 1 };
         let start = |_| {
@@ -101,7 +98,7 @@ impl Store {
     /// mended it.
     pub async fn commit(&self, transition: Transition) -> Result<Verdict, StoreError> {
         let transition = Arc::new(transition);
-        let mut wait = FIRST_WAIT;
+        let mut patience = Patience::default();
         loop {
             let (answer, verdict) = oneshot::channel();
             let submission = Submission {
@@ -112,15 +109,15 @@ impl Store {
             let sent = self.committers.queue_of(&transition).send(submission).await;
             let unanswered = || StoreError::Unavailable("the commit was given up; the log has the reason".to_owned());
             let answer = match sent {
-                Ok(()) => verdict.await.unwrap_or_else(|_| Err(unanswered())),
+                Ok(()) => progress::while_idle(verdict)
+                    .await
+                    .unwrap_or_else(|_| Err(unanswered())),
                 Err(_) => Err(unanswered()),
             };
             match answer {
                 Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => {
                     tracing::warn!(%error, "a commit waits for the database");
-                    progress::goes_round();
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
+                    patience.rest().await;
                 }
                 verdict => return verdict,
             }
@@ -129,7 +126,7 @@ impl Store {
 }
 
 struct Committer {
-    connection: DatabaseConnection,
+    connection: Connection,
     statements: Statements,
     /// What could not share a batch with what went before it.
     deferred: VecDeque<Submission>,
@@ -221,7 +218,8 @@ impl Committer {
             .build();
         loop {
             // Should the commit have come through without an answer, the next try finds its token.
-            match bounded(self.commit_once(&transitions)).await {
+            let committed = timeout(ANSWER_WITHIN, Box::pin(self.commit_once(&transitions))).await;
+            match committed.unwrap_or_else(|_| Err(unanswered().into())) {
                 Err(StoreError::Conflict(message)) => {
                     let Some(pause) = pauses.next() else {
                         return Err(StoreError::Conflict(message));
@@ -236,7 +234,7 @@ impl Committer {
 
     async fn commit_once(&self, transitions: &[&Transition]) -> Result<Vec<Verdict>, StoreError> {
         let begun = Instant::now();
-        let transaction = super::begin(&self.connection).await?;
+        let transaction = self.connection.begin().await?;
         // On an error the transaction is dropped, and with it rolled back.
         let verdicts = batch::write(&transaction, &self.statements, transitions).await?;
         transaction.commit().await?;

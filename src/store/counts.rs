@@ -7,9 +7,9 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{job::JobKind, registration::StateName};
-use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
+use sea_orm::{QueryResult, Value};
 
-use super::{Store, bounded, error::StoreError, milliseconds, moment, sql::indexed_by};
+use super::{Store, error::StoreError, milliseconds, moment, sql::indexed_by};
 
 /// Where counting ends.
 pub const MOST_COUNTED: u64 = 10_000;
@@ -120,7 +120,7 @@ impl Store {
             indexed_by(self.backend(), "jobs_failing")
         );
         let mut found: HashMap<JobKind, Failing> = HashMap::new();
-        for row in self.read(&sql, []).await? {
+        for row in self.reader.rows(&sql, []).await? {
             let (state, kind): (String, String) = (row.try_get("", "state")?, row.try_get("", "kind")?);
             // A later release's, running beside this one, counts its own.
             let Some(kind) = JobKind::from_name(&kind) else {
@@ -147,7 +147,7 @@ impl Store {
             indexed_by(self.backend(), "registrations_state")
         );
         let mut found = HashMap::new();
-        for row in self.read(&sql, []).await? {
+        for row in self.reader.rows(&sql, []).await? {
             let state: String = row.try_get("", "state")?;
             if let Some(state) = StateName::ALL.into_iter().find(|known| known.as_str() == state) {
                 found.insert(state, number(&row)?);
@@ -159,7 +159,7 @@ impl Store {
     /// Counts the rows of `from`, which gives them in their order, by their column `since`. The limit stands in the text: see `jobs`.
     async fn waiting(&self, from: &str, values: impl IntoIterator<Item = Value> + Send) -> Result<Waiting, StoreError> {
         let sql = format!("SELECT COUNT(*) AS number, MIN(since) AS oldest FROM ({from} LIMIT {MOST_COUNTED}) AS q");
-        let rows = self.read(&sql, values).await?;
+        let rows = self.reader.rows(&sql, values).await?;
         let Some(row) = rows.first() else {
             return Ok(Waiting::default());
         };
@@ -168,15 +168,6 @@ impl Store {
             number: number(row)?,
             oldest: oldest.map(moment),
         })
-    }
-
-    async fn read(
-        &self,
-        sql: &str,
-        values: impl IntoIterator<Item = Value> + Send,
-    ) -> Result<Vec<QueryResult>, StoreError> {
-        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
-        bounded(self.reader.query_all_raw(statement)).await
     }
 }
 

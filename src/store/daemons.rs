@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Duration};
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::{Store, bounded, entities::daemon, error::StoreError, milliseconds, span_ms};
+use super::{Store, entities::daemon, error::StoreError, milliseconds, span_ms};
 
 /// A daemon as it announces itself.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl Store {
             env!("CARGO_PKG_VERSION").into(),
             self.shared_now_ms(now).await?.into(),
         ];
-        self.execute(sql, values).await?;
+        self.writer.change(sql, values).await?;
         Ok(())
     }
 
@@ -46,7 +46,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn stopped(&self, id: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
         let sql = "UPDATE daemons SET stopped_ms = $2 WHERE id = $1";
-        self.execute(sql, [id.into(), milliseconds(now).into()]).await?;
+        self.writer.change(sql, [id.into(), milliseconds(now).into()]).await?;
         Ok(())
     }
 
@@ -59,7 +59,7 @@ impl Store {
         let live = daemon::Entity::find()
             .filter(daemon::Column::StoppedMs.is_null())
             .filter(daemon::Column::HeartbeatMs.gte(silent_since));
-        let rows = bounded(live.all(&self.reader)).await?;
+        let rows = live.all(&self.reader).await?;
         Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
@@ -69,7 +69,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn daemons_heard_of(&self, limit: u64) -> Result<Vec<daemon::Model>, StoreError> {
         let query = daemon::Entity::find().order_by_desc(daemon::Column::HeartbeatMs);
-        bounded(query.limit(limit).all(&self.reader)).await
+        Ok(query.limit(limit).all(&self.reader).await?)
     }
 
     /// All daemons known, the newest first.

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::values::RegistrationId;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Statement};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::{
-    Store, bounded,
+    Store,
     entities::{inbox, mail, notice, refused, registration},
     error::StoreError,
     milliseconds,
@@ -77,8 +77,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn is_erased(&self, id: &RegistrationId) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM erased WHERE id_digest = $1";
-        let statement = Statement::from_sql_and_values(self.backend(), sql, [digest(id.as_str()).into()]);
-        Ok(bounded(self.reader.query_one_raw(statement)).await?.is_some())
+        Ok(self.reader.row(sql, [digest(id.as_str()).into()]).await?.is_some())
     }
 
     /// Whether an event about the registration waits to be applied.
@@ -104,7 +103,7 @@ impl Store {
         pseudonym: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Erased>, StoreError> {
-        let transaction = self.begin().await?;
+        let transaction = self.writer.begin().await?;
         let stored = registration::Entity::find_by_id(id.as_str())
             .lock_exclusive()
             .one(&transaction)
@@ -112,12 +111,9 @@ impl Store {
         if stored.is_none_or(|row| row.version != version.cast_signed()) {
             return Ok(None);
         }
-        let backend = self.backend();
         let run = async |sql: &str, second: Option<sea_orm::Value>| {
             let values = std::iter::once(id.as_str().into()).chain(second);
-            let statement = Statement::from_sql_and_values(backend, sql, values);
-            let done = transaction.execute_raw(statement).await?;
-            Ok::<u64, StoreError>(done.rows_affected())
+            transaction.change(sql, values).await
         };
         let pseudonym = || Some(pseudonym.into());
         let mut erased = Erased::default();
@@ -149,9 +145,7 @@ impl Store {
         erased.refused += run(REFUSED, None).await?;
         run(REGISTRATION, None).await?;
         let tombstone = [digest(id.as_str()).into(), milliseconds(now).into()];
-        transaction
-            .execute_raw(Statement::from_sql_and_values(backend, TOMBSTONE, tombstone))
-            .await?;
+        transaction.change(TOMBSTONE, tombstone).await?;
         // What has not gone out yet; there is little of it at any time.
         let subject = format!("\"subject\":\"{id}\"");
         let notices = notice::Entity::delete_many().filter(notice::Column::Body.contains(subject));

@@ -3,12 +3,13 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait as _},
 };
 
 use super::{
-    Store, bounded,
+    Store,
+    connection::Transaction,
     entities::{inbox, lease, refused},
     error::StoreError,
     leases::Lease,
@@ -62,7 +63,7 @@ impl Store {
         refused: &[NewRefused],
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let transaction = self.begin().await?;
+        let transaction = self.writer.begin().await?;
         let held = lease::Entity::find_by_id(lease.name).one(&transaction).await?;
         if held.is_none_or(|held| held.epoch != lease.epoch) {
             return Err(StoreError::Conflict(
@@ -81,9 +82,7 @@ impl Store {
                 event.body.as_str().into(),
                 milliseconds(now).into(),
             ];
-            transaction
-                .execute_raw(Statement::from_sql_and_values(self.backend(), sql, values))
-                .await?;
+            transaction.change(sql, values).await?;
         }
         for event in refused {
             insert_refused(&transaction, event, now).await?;
@@ -117,7 +116,7 @@ impl Store {
             .filter(inbox::Column::Entry.eq(entry))
             .filter(inbox::Column::Source.eq(source))
             .filter(inbox::Column::EventId.eq(event_id));
-        bounded(query.into_tuple::<String>().one(&self.reader)).await
+        Ok(query.into_tuple::<String>().one(&self.reader).await?)
     }
 
     /// Whether an event with this key has been applied.
@@ -140,7 +139,7 @@ impl Store {
         let noted = inbox::Entity::update_many()
             .col_expr(inbox::Column::Crashes, Expr::col(inbox::Column::Crashes).add(1))
             .filter(inbox::Column::Seq.is_in(seqs.iter().copied()));
-        bounded(noted.exec(&self.writer)).await?;
+        noted.exec(&self.writer).await?;
         Ok(())
     }
 
@@ -152,7 +151,7 @@ impl Store {
         let cleared = inbox::Entity::update_many()
             .col_expr(inbox::Column::Crashes, 0.into())
             .filter(inbox::Column::Seq.is_in(seqs.iter().copied()));
-        bounded(cleared.exec(&self.writer)).await?;
+        cleared.exec(&self.writer).await?;
         Ok(())
     }
 
@@ -162,7 +161,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn end_repeated(&self, seq: i64, now: DateTime<Utc>) -> Result<(), StoreError> {
         let sql = "UPDATE inbox SET state = 'repeated', done_ms = $2 WHERE seq = $1 AND state = 'waiting'";
-        self.execute(sql, [seq.into(), milliseconds(now).into()]).await?;
+        self.writer.change(sql, [seq.into(), milliseconds(now).into()]).await?;
         Ok(())
     }
 
@@ -171,13 +170,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn refuse_event(&self, seq: i64, event: &NewRefused, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let transaction = self.begin().await?;
+        let transaction = self.writer.begin().await?;
         let sql = "UPDATE inbox SET state = 'refused', done_ms = $2 WHERE seq = $1 AND state = 'waiting'";
         let values = [seq.into(), milliseconds(now).into()];
-        let ended = transaction
-            .execute_raw(Statement::from_sql_and_values(self.backend(), sql, values))
-            .await?;
-        if ended.rows_affected() > 0 {
+        if transaction.change(sql, values).await? > 0 {
             insert_refused(&transaction, event, now).await?;
         }
         transaction.commit().await?;
@@ -185,11 +181,7 @@ impl Store {
     }
 }
 
-async fn insert_refused(
-    transaction: &sea_orm::DatabaseTransaction,
-    event: &NewRefused,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+async fn insert_refused(transaction: &Transaction, event: &NewRefused, now: DateTime<Utc>) -> Result<(), StoreError> {
     // An entry that is read again after a crash is refused once.
     let known = refused::Entity::find()
         .filter(refused::Column::Entry.eq(event.entry.as_str()))

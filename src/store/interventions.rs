@@ -1,16 +1,14 @@
 //! What people have had done with jobs: who, when and why. It goes with the job.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QueryOrder, Statement,
-    Value,
-};
+use sea_orm::{ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, Value};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Store, bounded,
+    Store,
+    connection::Transaction,
     entities::intervention,
     error::StoreError,
     milliseconds,
@@ -137,7 +135,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked; then it was done with none.
     pub async fn requeue(&self, ids: &[Uuid], order: &Order) -> Result<Vec<Uuid>, StoreError> {
-        let transaction = self.begin().await?;
+        let transaction = self.writer.begin().await?;
         let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
         // In the order in which everybody locks jobs.
         let lock = format!(
@@ -146,9 +144,8 @@ impl Store {
             byte_order(self.backend(), Text("id")),
             for_update(self.backend())
         );
-        let ask = Statement::from_sql_and_values(self.backend(), lock, [json!(keys).to_string().into()]);
         let (mut dead, mut retrying) = (Vec::new(), Vec::new());
-        for row in bounded(transaction.query_all_raw(ask)).await? {
+        for row in transaction.rows(&lock, [json!(keys).to_string().into()]).await? {
             let (id, state): (String, String) = (row.try_get("", "id")?, row.try_get("", "state")?);
             match state.as_str() {
                 "dead" => dead.push(id),
@@ -164,17 +161,17 @@ impl Store {
         let done = dead.iter().chain(&retrying).filter_map(|id| Uuid::parse_str(id).ok());
         let done: Vec<_> = done.collect();
         self.record(&transaction, &done, Action::Requeue, order).await?;
-        bounded(transaction.commit()).await?;
+        transaction.commit().await?;
         Ok(done)
     }
 
     /// Carries out `sql`, an update without its condition, on the rows with these ids.
     async fn write_each(
         &self,
-        transaction: &DatabaseTransaction,
+        transaction: &Transaction,
         sql: &str,
         ids: &[String],
-        values: impl IntoIterator<Item = Value>,
+        values: impl IntoIterator<Item = Value, IntoIter: Send> + Send,
     ) -> Result<(), StoreError> {
         if ids.is_empty() {
             return Ok(());
@@ -185,8 +182,7 @@ impl Store {
             rows(self.backend(), &[Text("id")])
         );
         let values = std::iter::once(json!(keys).to_string().into()).chain(values);
-        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
-        bounded(transaction.execute_raw(statement)).await?;
+        transaction.change(&sql, values).await?;
         Ok(())
     }
 
@@ -198,13 +194,13 @@ impl Store {
         let query = intervention::Entity::find()
             .filter(intervention::Column::JobId.eq(job.to_string()))
             .order_by_asc(intervention::Column::AtMs);
-        bounded(query.all(&self.reader)).await
+        Ok(query.all(&self.reader).await?)
     }
 
     /// Records, within what is being done with `jobs`, that it is. Only the last ones of each job are kept.
     pub(super) async fn record(
         &self,
-        transaction: &DatabaseTransaction,
+        transaction: &Transaction,
         jobs: &[Uuid],
         action: Action,
         order: &Order,
@@ -223,8 +219,7 @@ impl Store {
             rows(self.backend(), &[Text("job_id")])
         );
         for sql in [insert_interventions(self.backend()), trim] {
-            let statement = Statement::from_sql_and_values(self.backend(), sql, [json!(lines).to_string().into()]);
-            bounded(transaction.execute_raw(statement)).await?;
+            transaction.change(&sql, [json!(lines).to_string().into()]).await?;
         }
         Ok(())
     }

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::job::JobKind;
-use sea_orm::{ConnectionTrait, EntityTrait, Statement};
+use sea_orm::EntityTrait;
 use uuid::Uuid;
 
 pub use super::selection::Filter;
 use super::{
     Store,
     attempts::NewAttempt,
-    bounded,
     entities::job,
     error::StoreError,
     milliseconds, span_ms,
@@ -28,7 +27,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn job(&self, id: Uuid) -> Result<Option<job::Model>, StoreError> {
-        bounded(job::Entity::find_by_id(id.to_string()).one(&self.reader)).await
+        Ok(job::Entity::find_by_id(id.to_string()).one(&self.reader).await?)
     }
 
     /// Marks at most `limit` jobs that are due as queued, each with its next run number, and returns them. No two daemons
@@ -46,7 +45,7 @@ impl Store {
             for_update_skip_locked(self.backend())
         );
         let values = [milliseconds(now).into()];
-        references(&self.execute_returning(&sql, values).await?)
+        references(&self.writer.rows(&sql, values).await?)
     }
 
     /// As [`Store::take_due`], of one kind alone.
@@ -68,7 +67,7 @@ impl Store {
             for_update_skip_locked(self.backend())
         );
         let values = [milliseconds(now).into(), kind.as_str().into()];
-        references(&self.execute_returning(&sql, values).await?)
+        references(&self.writer.rows(&sql, values).await?)
     }
 
     /// Jobs of `kind` that have been queued since before `before`: where they are not in their stream any more they are
@@ -95,7 +94,7 @@ impl Store {
             kind.as_str().into(),
             milliseconds(before).into(),
         ];
-        references(&self.execute_returning(&sql, values).await?)
+        references(&self.writer.rows(&sql, values).await?)
     }
 
     /// How many jobs of `kind` are queued (since before `before`, where that is given), counted no further than `at_most`.
@@ -118,8 +117,7 @@ impl Store {
             before.map_or(i64::MAX, milliseconds).into(),
             i64::try_from(at_most).unwrap_or(i64::MAX).into(),
         ];
-        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
-        let row = bounded(self.reader.query_one_raw(statement)).await?;
+        let row = self.reader.row(&sql, values).await?;
         let number: i64 = row.map_or(Ok(0), |row| row.try_get("", "number"))?;
         Ok(number.cast_unsigned())
     }
@@ -135,13 +133,12 @@ impl Store {
         daemon: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<(i64, JobRef)>, StoreError> {
-        let transaction = bounded(self.begin()).await?;
+        let transaction = self.writer.begin().await?;
         let sql = "UPDATE jobs SET crashes = crashes + 1, run_no = run_no + 1 WHERE id = $1 AND run_no = $2 \
                    AND state IN ('queued', 'running') \
                    RETURNING crashes, run_no, CASE WHEN state = 'running' THEN started_ms END AS started_ms";
         let values = [job.id.to_string().into(), i64::from(job.run_no).into()];
-        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
-        let Some(row) = bounded(transaction.query_one_raw(statement)).await? else {
+        let Some(row) = transaction.row(sql, values).await? else {
             return Ok(None);
         };
         let run_no: i64 = row.try_get("", "run_no")?;
@@ -151,7 +148,7 @@ impl Store {
             ..NewAttempt::crashed(job.id, i64::from(job.run_no), milliseconds(now))
         };
         self.add_attempts(&transaction, &[crashed]).await?;
-        bounded(transaction.commit()).await?;
+        transaction.commit().await?;
         let run_no = u32::try_from(run_no).map_err(|_| StoreError::refused("a job has run too often"))?;
         Ok(Some((row.try_get("", "crashes")?, JobRef { run_no, ..job })))
     }
@@ -184,9 +181,8 @@ impl Store {
             (milliseconds(now) - span).into(),
             (self.shared_now_ms(now).await? - span).into(),
         ];
-        let transaction = bounded(self.begin()).await?;
-        let statement = Statement::from_sql_and_values(self.backend(), &sql, values);
-        let taken = bounded(transaction.query_all_raw(statement)).await?;
+        let transaction = self.writer.begin().await?;
+        let taken = transaction.rows(&sql, values).await?;
         let crashed = taken.iter().map(|row| {
             let id: String = row.try_get("", "id")?;
             let id = Uuid::parse_str(&id).map_err(|_| StoreError::refused("a job's id is none"))?;
@@ -200,7 +196,7 @@ impl Store {
         if !crashed.is_empty() {
             self.add_attempts(&transaction, &crashed).await?;
         }
-        bounded(transaction.commit()).await?;
+        transaction.commit().await?;
         Ok(crashed.len() as u64)
     }
 }

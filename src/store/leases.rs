@@ -38,7 +38,7 @@ impl Store {
             (now + span_ms(valid_for)).into(),
             now.into(),
         ];
-        let rows = self.execute_returning(sql, values).await?;
+        let rows = self.writer.rows(sql, values).await?;
         rows.first()
             .map(|row| {
                 Ok(Lease {
@@ -54,7 +54,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn give_leases_back(&self, holder: &str) -> Result<(), StoreError> {
-        self.execute("UPDATE leases SET expires_ms = 0 WHERE holder = $1", [holder.into()])
+        self.writer
+            .change("UPDATE leases SET expires_ms = 0 WHERE holder = $1", [holder.into()])
             .await?;
         Ok(())
     }

@@ -38,7 +38,8 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn link_key(&self, fresh: &str, now: DateTime<Utc>) -> Result<String, StoreError> {
         let sql = "INSERT INTO secrets (name, value, created_ms) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING";
-        self.execute(sql, [LINK_KEY.into(), fresh.into(), milliseconds(now).into()])
+        self.writer
+            .change(sql, [LINK_KEY.into(), fresh.into(), milliseconds(now).into()])
             .await?;
         let row = secret::Entity::find_by_id(LINK_KEY).one(&self.writer).await?;
         row.map(|row| row.value)

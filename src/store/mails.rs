@@ -2,13 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use enrolld_jobs::{effect::MailKind, job::JobKind};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{
-    Store, bounded,
+    Store,
+    connection::Transaction,
     entities::{intervention, job, mail},
     error::StoreError,
     interventions::{Action, Order},
@@ -75,9 +74,9 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn resend(&self, mail: &mail::Model, order: &Order) -> Result<Resending, StoreError> {
         let id = Uuid::parse_str(&mail.id).map_err(|_| StoreError::refused("a mail's id is none"))?;
-        let transaction = bounded(self.begin()).await?;
+        let transaction = self.writer.begin().await?;
         let job = job::Entity::find_by_id(mail.id.as_str()).lock_exclusive();
-        let job = bounded(job.one(&transaction)).await?;
+        let job = job.one(&transaction).await?;
         let ended = ["succeeded", "dead", "cancelled", "discarded"];
         if job.is_some_and(|job| !ended.contains(&job.state.as_str())) {
             return Ok(Resending::Busy);
@@ -104,22 +103,20 @@ impl Store {
             mail.created_ms.into(),
             order.note().into(),
         ];
-        let arm = Statement::from_sql_and_values(self.backend(), arm, values);
-        bounded(transaction.execute_raw(arm)).await?;
+        transaction.change(&arm, values).await?;
         let waits = "UPDATE mails SET state = 'waiting', note = NULL WHERE id = $1";
-        let waits = Statement::from_sql_and_values(self.backend(), waits, [mail.id.as_str().into()]);
-        if bounded(transaction.execute_raw(waits)).await?.rows_affected() == 0 {
+        if transaction.change(waits, [mail.id.as_str().into()]).await? == 0 {
             return Err(StoreError::refused("the mail was deleted meanwhile"));
         }
         self.record(&transaction, &[id], Action::Resend, order).await?;
-        bounded(transaction.commit()).await?;
+        transaction.commit().await?;
         Ok(Resending::Queued)
     }
 }
 
 /// When the mail may be sent again, if not at `now`.
 async fn next_resend(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     mail: &mail::Model,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
@@ -130,7 +127,7 @@ async fn next_resend(
         .filter(intervention::Column::AtMs.gt(milliseconds(now - day)))
         .order_by_desc(intervention::Column::AtMs)
         .limit(RESENDS_A_DAY as u64);
-    let today = bounded(query.all(transaction)).await?;
+    let today = query.all(transaction).await?;
     let cooled = today.first().map(|last| moment(last.at_ms) + RESEND_COOLDOWN);
     // The fifth last of them leaves the day first.
     let within = today.get(RESENDS_A_DAY - 1).map(|first| moment(first.at_ms) + day);

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::{registration::StateName, values::RegistrationId};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{
-    Store, bounded,
+    Store,
     entities::{mail, registration},
     error::StoreError,
     milliseconds, moment,
@@ -105,12 +105,8 @@ impl Store {
         };
         // Only the index is read; should that take too long, so would counting.
         let sql = format!("{moments} LIMIT 2 OFFSET $1");
-        let statement = Statement::from_sql_and_values(
-            self.backend(),
-            sql,
-            [i64::try_from(number.saturating_sub(1)).unwrap_or(i64::MAX).into()],
-        );
-        let rows = bounded(self.reader.query_all_raw(statement)).await?;
+        let skipped = i64::try_from(number.saturating_sub(1)).unwrap_or(i64::MAX);
+        let rows = self.reader.rows(&sql, [skipped.into()]).await?;
         match rows.as_slice() {
             [oldest, _] => Ok(Some(moment(oldest.try_get("", "at_ms")?))),
             _ => Ok(None),
@@ -123,7 +119,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn prune(&self, what: Finished, before: DateTime<Utc>, limit: u64) -> Result<u64, StoreError> {
         let values = [milliseconds(before).into(), limit.cast_signed().into()];
-        self.execute(what.statement(), values).await
+        self.writer.change(what.statement(), values).await
     }
 
     /// Mails that wait no more, and were made before `before`: the oldest first, at most `limit`.
@@ -140,7 +136,7 @@ impl Store {
             .order_by_asc(mail::Column::Id)
             .limit(limit)
             .into_tuple::<String>();
-        let ids = bounded(query.all(&self.reader)).await?;
+        let ids = query.all(&self.reader).await?;
         Ok(ids.iter().filter_map(|id| Uuid::parse_str(id).ok()).collect())
     }
 
@@ -158,7 +154,7 @@ impl Store {
             .order_by_asc(registration::Column::SinceMs)
             .limit(limit)
             .into_tuple::<String>();
-        let ids = bounded(query.all(&self.reader)).await?;
+        let ids = query.all(&self.reader).await?;
         Ok(ids.into_iter().filter_map(|id| RegistrationId::new(id).ok()).collect())
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use enrolld_jobs::job::JobKind;
 use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder, Statement};
 
-use super::{Store, bounded, entities::queue, error::StoreError, interventions::Order, milliseconds};
+use super::{Store, entities::queue, error::StoreError, interventions::Order, milliseconds};
 
 /// How much of a kind there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn paused_queues(&self) -> Result<Vec<queue::Model>, StoreError> {
         let query = queue::Entity::find().order_by_asc(queue::Column::Kind);
-        bounded(query.all(&self.reader)).await
+        Ok(query.all(&self.reader).await?)
     }
 
     /// Pauses a queue; `false` when it is paused already, and stays as it is.
@@ -54,7 +54,7 @@ impl Store {
             order.by.as_str().into(),
             order.reason.as_str().into(),
         ];
-        Ok(self.execute(sql, values).await? > 0)
+        Ok(self.writer.change(sql, values).await? > 0)
     }
 
     /// Lets a queue go on; `false` when it is not paused.
@@ -63,7 +63,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn resume_queue(&self, kind: JobKind) -> Result<bool, StoreError> {
         let sql = "DELETE FROM queues WHERE kind = $1";
-        Ok(self.execute(sql, [kind.as_str().into()]).await? > 0)
+        Ok(self.writer.change(sql, [kind.as_str().into()]).await? > 0)
     }
 
     /// How much of each kind there is, in the order of the kinds.
@@ -73,7 +73,7 @@ impl Store {
     pub async fn queue_loads(&self, now: DateTime<Utc>) -> Result<Vec<(JobKind, Load)>, StoreError> {
         let statement = Statement::from_sql_and_values(self.backend(), LOADS, [milliseconds(now).into()]);
         let mut loads: Vec<_> = JobKind::ALL.iter().map(|kind| (*kind, Load::default())).collect();
-        for row in self.reader.query_all_raw(statement).await? {
+        for row in self.reader.unbounded().query_all_raw(statement).await? {
             let (kind, part): (String, String) = (row.try_get("", "kind")?, row.try_get("", "part")?);
             let (number, oldest): (i64, Option<i64>) = (row.try_get("", "number")?, row.try_get("", "oldest")?);
             let number = number.cast_unsigned();

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use enrolld_jobs::refusal::Reason;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::{Store, bounded, entities::refused, error::StoreError, milliseconds};
+use super::{Store, entities::refused, error::StoreError, milliseconds};
 
 /// Which refused events are meant.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +22,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn refused_events(&self, limit: u64) -> Result<Vec<refused::Model>, StoreError> {
         let query = refused::Entity::find().order_by_desc(refused::Column::Seq).limit(limit);
-        bounded(query.all(&self.reader)).await
+        Ok(query.all(&self.reader).await?)
     }
 
     /// Those of these numbers that there are, oldest first.
@@ -33,7 +33,7 @@ impl Store {
         let query = refused::Entity::find()
             .filter(refused::Column::Seq.is_in(seqs.iter().copied()))
             .order_by_asc(refused::Column::Seq);
-        bounded(query.all(&self.reader)).await
+        Ok(query.all(&self.reader).await?)
     }
 
     /// The refused event of this entry of the stream.
@@ -42,7 +42,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn refused_at(&self, entry: &str) -> Result<Option<refused::Model>, StoreError> {
         let query = refused::Entity::find().filter(refused::Column::Entry.eq(entry));
-        bounded(query.one(&self.reader)).await
+        Ok(query.one(&self.reader).await?)
     }
 
     /// Refused events with numbers above `after` and up to `until`, oldest first, at most `limit`.
@@ -67,7 +67,7 @@ impl Store {
             query = query.filter(refused::Column::ReplayedMs.is_null());
         }
         let query = query.order_by_asc(refused::Column::Seq).limit(limit);
-        bounded(query.all(&self.reader)).await
+        Ok(query.all(&self.reader).await?)
     }
 
     /// Notes that refused events were put back on the intake, and by whom.
@@ -79,7 +79,7 @@ impl Store {
             .col_expr(refused::Column::ReplayedMs, milliseconds(now).into())
             .col_expr(refused::Column::ReplayedBy, by.into())
             .filter(refused::Column::Seq.is_in(seqs.iter().copied()));
-        bounded(noted.exec(&self.writer)).await?;
+        noted.exec(&self.writer).await?;
         Ok(())
     }
 
@@ -92,6 +92,6 @@ impl Store {
         let discarded = refused::Entity::delete_many()
             .filter(refused::Column::Seq.is_in(seqs.iter().copied()))
             .filter(refused::Column::AnnouncedMs.is_not_null());
-        Ok(bounded(discarded.exec(&self.writer)).await?.rows_affected)
+        Ok(discarded.exec(&self.writer).await?.rows_affected)
     }
 }

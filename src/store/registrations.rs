@@ -8,13 +8,10 @@ use enrolld_jobs::{
     values::{AccountId, RegistrationId},
     view::TimelineLine,
 };
-use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
-    sea_query::SimpleExpr,
-};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::SimpleExpr};
 
 use super::{
-    Store, bounded,
+    Store,
     entities::{registration, timeline},
     error::StoreError,
     milliseconds, moment,
@@ -80,7 +77,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked, or the row was written by a release that this one does not know.
     pub async fn registration(&self, id: &RegistrationId) -> Result<Option<Registration>, StoreError> {
-        let row = bounded(registration::Entity::find_by_id(id.as_str()).one(&self.reader)).await?;
+        let row = registration::Entity::find_by_id(id.as_str()).one(&self.reader).await?;
         row.as_ref().map(read).transpose()
     }
 
@@ -136,8 +133,7 @@ impl Store {
             milliseconds(until).into(),
             milliseconds(since).into(),
         ];
-        let statement = Statement::from_sql_and_values(self.backend(), sql, values);
-        let rows = bounded(self.reader.query_all_raw(statement)).await?;
+        let rows = self.reader.rows(&sql, values).await?;
         rows.iter()
             .map(|row| {
                 let id: String = row.try_get("", "id")?;
@@ -175,7 +171,7 @@ impl Store {
             .filter(registration::Column::Id.ne(except.as_str()))
             .order_by_desc(registration::Column::CreatedMs)
             .limit(MOST_OPEN);
-        let rows = bounded(query.all(&self.reader)).await?;
+        let rows = query.all(&self.reader).await?;
         rows.iter().map(read).collect()
     }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::{Store, bounded, entities::schedule_tick, error::StoreError, milliseconds, moment, span_ms};
+use super::{Store, entities::schedule_tick, error::StoreError, milliseconds, moment, span_ms};
 
 /// Claimed ticks are kept for this time: far longer than any is made up for, since a clock may be put back.
 const KEPT: TimeDelta = TimeDelta::days(31);
@@ -30,10 +30,11 @@ impl Store {
             daemon_id.into(),
             milliseconds(now).into(),
         ];
-        let claimed = self.execute(sql, values).await? > 0;
+        let claimed = self.writer.change(sql, values).await? > 0;
         if claimed {
             let old = "DELETE FROM schedule_ticks WHERE schedule = $1 AND tick_ms < $2";
-            self.execute(old, [schedule.into(), milliseconds(tick - KEPT).into()])
+            self.writer
+                .change(old, [schedule.into(), milliseconds(tick - KEPT).into()])
                 .await?;
         }
         Ok(claimed)
@@ -47,7 +48,9 @@ impl Store {
         let sql = "INSERT INTO schedule_ticks (schedule, tick_ms, asked_by) VALUES ($1, $2, $3) \
                    ON CONFLICT (schedule, tick_ms) DO UPDATE SET asked_by = $3";
         let tick_ms = milliseconds(now);
-        self.execute(sql, [schedule.into(), tick_ms.into(), by.into()]).await?;
+        self.writer
+            .change(sql, [schedule.into(), tick_ms.into(), by.into()])
+            .await?;
         Ok(moment(tick_ms))
     }
 
@@ -67,8 +70,7 @@ impl Store {
         // Most of the time there are none, and nothing need be written.
         let open = "SELECT 1 FROM schedule_ticks WHERE schedule = $1 AND ended_ms IS NULL AND tick_ms >= $2 LIMIT 1";
         let values = [schedule.into(), milliseconds(since).into()];
-        let open = Statement::from_sql_and_values(self.backend(), open, values);
-        if bounded(self.reader().query_one_raw(open)).await?.is_none() {
+        if self.reader.row(open, values).await?.is_none() {
             return Ok(Vec::new());
         }
         // Nothing is also not in an empty set.
@@ -85,7 +87,7 @@ impl Store {
             (self.shared_now_ms(now).await? - span_ms(dead_after)).into(),
         ];
         let mut taken = Vec::new();
-        for row in self.execute_returning(sql, values).await? {
+        for row in self.writer.rows(sql, values).await? {
             taken.push(moment(row.try_get("", "tick_ms")?));
         }
         taken.sort_unstable();
@@ -110,7 +112,7 @@ impl Store {
             milliseconds(now).into(),
             error.map(str::to_owned).into(),
         ];
-        self.execute(sql, values).await?;
+        self.writer.change(sql, values).await?;
         Ok(())
     }
 
@@ -120,7 +122,7 @@ impl Store {
     /// When the database cannot be asked.
     pub async fn tick(&self, schedule: &str, tick: DateTime<Utc>) -> Result<Option<schedule_tick::Model>, StoreError> {
         let key = (schedule.to_owned(), milliseconds(tick));
-        bounded(schedule_tick::Entity::find_by_id(key).one(&self.reader)).await
+        Ok(schedule_tick::Entity::find_by_id(key).one(&self.reader).await?)
     }
 
     /// The latest tick of a schedule.
@@ -132,6 +134,6 @@ impl Store {
             .filter(schedule_tick::Column::Schedule.eq(schedule))
             .order_by_desc(schedule_tick::Column::TickMs)
             .limit(1);
-        bounded(query.one(&self.reader)).await
+        Ok(query.one(&self.reader).await?)
     }
 }

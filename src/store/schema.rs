@@ -27,7 +27,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn schema(&self) -> Result<Schema, StoreError> {
-        let applied: HashSet<String> = applied(&self.writer).await?.into_iter().collect();
+        let applied: HashSet<String> = applied(self.writer.unbounded()).await?.into_iter().collect();
         let migrations = Migrator::migrations();
         let known: HashSet<&str> = migrations.iter().map(|migration| migration.name()).collect();
         Ok(Schema {
@@ -47,7 +47,7 @@ impl Store {
             return self.carry_out_migrations().await;
         }
         // The lock lasts as long as its transaction, whatever becomes of this process.
-        let lock = self.writer.begin().await?;
+        let lock = self.writer.unbounded().begin().await?;
         let take = Statement::from_string(
             DbBackend::Postgres,
             format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"),
@@ -62,7 +62,7 @@ impl Store {
 
     async fn carry_out_migrations(&self) -> Result<(), StoreError> {
         match self.schema().await? {
-            Schema { foreign: 0, .. } => Ok(Migrator::up(&self.writer, None).await?),
+            Schema { foreign: 0, .. } => Ok(Migrator::up(self.writer.unbounded(), None).await?),
             Schema { missing: 0, .. } => Ok(()),
             Schema { missing, foreign } => Err(StoreError::Fault(format!(
                 "{foreign} migrations of another release are in it, and {missing} of this one are not"

@@ -124,7 +124,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn count_jobs(&self, filter: &Filter) -> Result<u64, StoreError> {
-        Ok(filter.query().count(&self.reader).await?)
+        Ok(filter.query().count(self.reader.unbounded()).await?)
     }
 
     /// The jobs of the filter by kind and class of their error, those first of which there are most; whatever its limit.
@@ -172,6 +172,7 @@ impl Store {
                    FROM jobs GROUP BY kind, state ORDER BY kind, state";
         let rows = self
             .reader
+            .unbounded()
             .query_all_raw(Statement::from_string(self.backend(), sql))
             .await?;
         let group = |row: &sea_orm::QueryResult| {

@@ -1,8 +1,8 @@
 //! What the database tells about itself, for `enrolld doctor`.
 
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use sea_orm::DbBackend;
 
-use super::{Store, bounded, error::StoreError};
+use super::{Store, error::StoreError};
 
 /// The database server, or SQLite as it is built in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +42,7 @@ impl Store {
              current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes, \
              current_setting('synchronous_commit') AS synchronous_commit"
         };
-        let ask = Statement::from_string(self.backend(), sql);
-        let row = bounded(self.reader.query_one_raw(ask)).await?;
+        let row = self.reader.row(sql, []).await?;
         let row = row.ok_or_else(|| StoreError::Fault("it does not tell its version".to_owned()))?;
         let version: String = row.try_get("", "version")?;
         if self.is_sqlite() {

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use enrolld_jobs::registration::{Registration, StateName};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{
-    Store, bounded, counts::MOST_COUNTED, entities::registration, error::StoreError, milliseconds, moment,
-    registrations::read, sql::indexed_by,
+    Store, counts::MOST_COUNTED, entities::registration, error::StoreError, milliseconds, moment, registrations::read,
+    sql::indexed_by,
 };
 
 /// Jobs of one kind that failed for one reason.
@@ -45,8 +45,7 @@ impl Store {
              LIMIT {MOST_COUNTED}) AS q GROUP BY kind, error_class ORDER BY number DESC, kind, error_class",
             indexed_by(self.backend(), "jobs_listed")
         );
-        let statement = Statement::from_sql_and_values(self.backend(), sql, [state.into()]);
-        let rows = bounded(self.reader.query_all_raw(statement)).await?;
+        let rows = self.reader.rows(&sql, [state.into()]).await?;
         rows.iter()
             .map(|row| {
                 let (number, failures): (i64, i64) = (row.try_get("", "number")?, row.try_get("", "failures")?);
@@ -71,7 +70,7 @@ impl Store {
             .filter(registration::Column::State.eq(state.as_str()))
             .order_by_asc(registration::Column::SinceMs)
             .limit(limit);
-        let rows = bounded(query.all(&self.reader)).await?;
+        let rows = query.all(&self.reader).await?;
         rows.iter().map(read).collect()
     }
 
@@ -85,8 +84,7 @@ impl Store {
              WHERE since_ms >= $1 ORDER BY since_ms DESC LIMIT {MOST_COUNTED}) AS q",
             indexed_by(self.backend(), "suppressions_since")
         );
-        let statement = Statement::from_sql_and_values(self.backend(), sql, [milliseconds(since).into()]);
-        let Some(row) = bounded(self.reader.query_one_raw(statement)).await? else {
+        let Some(row) = self.reader.row(&sql, [milliseconds(since).into()]).await? else {
             return Ok(Bounced::default());
         };
         let (number, newest): (i64, Option<i64>) = (row.try_get("", "number")?, row.try_get("", "newest")?);

@@ -5,15 +5,12 @@ use enrolld_jobs::{
     effect::sync_id,
     values::{AccountId, OrganizationId},
 };
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
-    sea_query::ExprTrait as _,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::ExprTrait as _};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Store, bounded,
+    Store,
     entities::{grant, sync},
     error::StoreError,
     milliseconds,
@@ -33,11 +30,13 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn sync(&self, id: Uuid) -> Result<Option<(sync::Model, grant::Model)>, StoreError> {
-        let Some(sync) = bounded(sync::Entity::find_by_id(id.to_string()).one(&self.reader)).await? else {
+        let Some(sync) = sync::Entity::find_by_id(id.to_string()).one(&self.reader).await? else {
             return Ok(None);
         };
         // What is wanted must not be older than what was taken back: it is read where it is written.
-        let grant = bounded(grant::Entity::find_by_id(sync.grant_id.as_str()).one(&self.writer)).await?;
+        let grant = grant::Entity::find_by_id(sync.grant_id.as_str())
+            .one(&self.writer)
+            .await?;
         Ok(grant.map(|grant| (sync, grant)))
     }
 
@@ -84,7 +83,7 @@ impl Store {
         limit: u64,
         now: DateTime<Utc>,
     ) -> Result<Option<String>, StoreError> {
-        let transaction = self.begin().await?;
+        let transaction = self.writer.begin().await?;
         let query = grant::Entity::find()
             .filter(grant::Column::Id.gt(after))
             .filter(
@@ -133,8 +132,7 @@ impl Store {
         );
         let parameter = serde_json::to_string(&wanted).map_err(|error| StoreError::refused(error.to_string()))?;
         for sql in [make, arm] {
-            let statement = Statement::from_sql_and_values(self.backend(), sql, [parameter.as_str().into()]);
-            bounded(transaction.execute_raw(statement)).await?;
+            transaction.change(&sql, [parameter.as_str().into()]).await?;
         }
         transaction.commit().await?;
         Ok(Some(last))

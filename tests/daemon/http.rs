@@ -188,7 +188,7 @@ impl Fixture {
         let path = self.folder.path().join("directory.json");
         fs::write(&path, directory.to_string()).expect("the folder is writable");
         let store = self.executor.store();
-        import(store.writer(), &path, self.executor.now())
+        import(store.writer().unbounded(), &path, self.executor.now())
             .await
             .expect("the directory is sound");
     }

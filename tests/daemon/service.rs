@@ -193,22 +193,29 @@ async fn settings_are_read_again_on_sighup() {
 
 #[tokio::test]
 async fn a_drain_asks_for_more_time_whenever_a_job_has_ended() {
-    let target = Target::start("collector");
-    let mut daemon = provisioning::builder(Database::Sqlite, &[&target]).install();
+    let targets = [Target::start("first"), Target::start("second")];
+    let [first, second] = &targets;
+    let mut daemon = provisioning::builder(Database::Sqlite, &[first, second]).install();
     daemon.prepare();
     let mut systemd = NotifySocket::listen(&mut daemon);
     daemon.start().await;
     systemd.wait("READY=1");
-    target.always("joiner", Manner::Hold);
+    for target in &targets {
+        target.always("joiner", Manner::Hold);
+    }
     confirm(&daemon, "reg-1", JOINER).await;
     daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
-    target.wait_heard("PUT", "joiner", 1).await;
+    for target in &targets {
+        target.wait_heard("PUT", "joiner", 1).await;
+    }
 
     daemon.tell_to_stop();
     let told = systemd.wait("STOPPING=1");
-    assert_eq!(count(&told, "STATUS=stopping; 1 job still runs"), 1, "{told:?}");
-    target.let_go();
+    assert_eq!(count(&told, "STATUS=stopping; 2 jobs still run"), 1, "{told:?}");
+    // The second holds the drain until it has been told of the first.
+    first.let_go();
     let told = systemd.wait("EXTEND_TIMEOUT_USEC=15000000");
-    assert_eq!(count(&told, "STATUS=stopping"), 1, "{told:?}");
+    assert_eq!(count(&told, "STATUS=stopping; 1 job still runs"), 1, "{told:?}");
+    second.let_go();
     assert_eq!(daemon.wait_end().code(), Some(0));
 }

@@ -4,6 +4,7 @@
 
 use chrono::NaiveDate;
 use enrolld::directory::{EmbeddedDirectory, read};
+use enrolld::store::connection::Connection;
 use enrolld_jobs::{
     da_routing::administrators,
     directory::{AccountStatus, ApplicantFacts},
@@ -46,7 +47,7 @@ fn organizations(ids: &[&str]) -> Vec<OrganizationId> {
 async fn a_contract_is_told_only_to_its_own(database: Database) {
     let fixture = Fixture::start(database).await;
     fixture.import(DEMO, 0).await;
-    let directory = EmbeddedDirectory::new(fixture.db.clone());
+    let directory = EmbeddedDirectory::new(Connection::new(fixture.db.clone()));
 
     let facts = applicant(&directory, "newbie", Some("93988396"), Some("foc1436y3xk")).await;
     let profile = facts.account.unwrap();
@@ -90,7 +91,7 @@ async fn a_contract_is_told_only_to_its_own(database: Database) {
 async fn d6_the_chain_runs_from_the_root_to_the_site(database: Database) {
     let fixture = Fixture::start(database).await;
     fixture.import(DEMO, 0).await;
-    let directory = EmbeddedDirectory::new(fixture.db.clone());
+    let directory = EmbeddedDirectory::new(Connection::new(fixture.db.clone()));
     let chain = async |id: &str| directory.chain(&OrganizationId::new(id).unwrap()).await;
     let ids = async |id: &str| {
         let chain = chain(id).await.unwrap();
@@ -129,7 +130,7 @@ async fn appointments_come_with_their_accounts_in_order(database: Database) {
         {"account_id": "newbie", "organization_id": "acme"},
     ]});
     fixture.import(later.to_string(), 1).await;
-    let directory = EmbeddedDirectory::new(fixture.db.clone());
+    let directory = EmbeddedDirectory::new(Connection::new(fixture.db.clone()));
 
     let site = OrganizationId::new("lowlands-venlo").unwrap();
     let chain = directory.chain(&site).await.unwrap();
@@ -170,7 +171,7 @@ async fn a_status_that_nobody_knows_is_inactive(database: Database) {
         with_status("c", ""),
     ];
     fixture.import(json!({"accounts": records}).to_string(), 0).await;
-    let directory = EmbeddedDirectory::new(fixture.db.clone());
+    let directory = EmbeddedDirectory::new(Connection::new(fixture.db.clone()));
     let status = async |id: &str| {
         let account = directory.account(&AccountId::new(id).unwrap()).await.unwrap();
         account.map(|account| account.status)
@@ -185,7 +186,7 @@ async fn a_status_that_nobody_knows_is_inactive(database: Database) {
 
 async fn a_database_that_is_away_is_unavailable(database: Database) {
     let fixture = Fixture::start(database).await;
-    let directory = EmbeddedDirectory::new(fixture.db.clone());
+    let directory = EmbeddedDirectory::new(Connection::new(fixture.db.clone()));
     fixture.db.close_by_ref().await.unwrap();
     let error = directory.account(&AccountId::new("newbie").unwrap()).await.unwrap_err();
     assert_eq!(error.service, "directory");

@@ -125,7 +125,7 @@ async fn a_server_that_vanishes_without_a_word_is_not_waited_for() {
     applied(&store, version("reg-1", 1)).await;
 
     // Its connection is back in the pool, and will be the next one's.
-    while store.writer().get_postgres_connection_pool().num_idle() == 0 {
+    while store.writer().unbounded().get_postgres_connection_pool().num_idle() == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     forget.send_replace(());
@@ -147,7 +147,7 @@ async fn a_commit_waits_for_whoever_has_the_file_of_sqlite() {
     let (server, store) = open(Database::Sqlite).await;
     let other = open_again(&server).await;
     execute(&store, "CREATE TABLE other (n BIGINT)").await;
-    let holds = sea_orm::TransactionTrait::begin(other.writer())
+    let holds = sea_orm::TransactionTrait::begin(other.writer().unbounded())
         .await
         .expect("the database answers");
     holds

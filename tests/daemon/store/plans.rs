@@ -411,7 +411,13 @@ async fn about_access(store: &Store, round: i64) {
 
 /// Rows read by sequential scans of the large tables so far, once the sessions of `store` have ended and told.
 async fn sequential_reads(server: &DatabaseServer, store: Store) -> BTreeMap<String, i64> {
-    store.writer().clone().close().await.expect("the pool closes");
+    store
+        .writer()
+        .unbounded()
+        .clone()
+        .close()
+        .await
+        .expect("the pool closes");
     drop(store);
     let watcher = sea_orm::Database::connect(server.url())
         .await

@@ -23,7 +23,7 @@ async fn migrations_go_up_down_and_up(database: Database) {
     store.migrate().await.expect("up again changes nothing");
     applied(&store, version("reg-1", 1)).await;
 
-    Migrator::down(store.writer(), None).await.expect("down");
+    Migrator::down(store.writer().unbounded(), None).await.expect("down");
     assert!(store.schema().await.expect("the database answers").missing > 0);
     let left = match database {
         Database::Sqlite => {

@@ -28,7 +28,7 @@ async fn a_job_that_is_queued_again_while_it_is_pruned_stays() {
     applied(&store, end).await;
 
     // As the end of a grant has the jobs of its targets run again.
-    let again = store.writer().begin().await.expect("the database answers");
+    let again = store.writer().unbounded().begin().await.expect("the database answers");
     let arm = "UPDATE jobs SET state = 'scheduled', finished_ms = NULL";
     again.execute_unprepared(arm).await.expect("the statement is sound");
     let other = open_again(&server).await;
