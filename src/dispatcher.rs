@@ -54,6 +54,9 @@ const AUDIT_MARGIN: Duration = Duration::from_secs(2);
 /// Most jobs added again in one round of the audit.
 const AUDIT_MOST: u64 = 10_000;
 
+/// How soon it is looked again whether a full stream has room, however rarely timers are looked for.
+const ROOM_WITHIN: Duration = Duration::from_millis(250);
+
 /// How often the audit runs.
 const AUDIT_EVERY: Duration = Duration::from_secs(5);
 
@@ -138,6 +141,15 @@ impl Dispatch {
     }
 }
 
+/// What has become of timers and retries that are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// All that could be added is.
+    Added,
+    /// Some may wait for room in their streams.
+    MayWait,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -179,28 +191,47 @@ impl Dispatcher {
     pub async fn add_due(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = Ticks::new(self.poll, &stop);
         while ticks.next().await {
-            self.fullness.look(&self.redis, &self.prefix).await;
-            if let Err(error) = self.add_all_due(&stop).await {
-                tracing::warn!(%error, "timers and retries wait for the database");
+            while self.add_what_fits(&stop).await == Due::MayWait {
+                progress::goes_round();
+                tokio::select! {
+                    () = tokio::time::sleep(ROOM_WITHIN.min(self.poll)) => {}
+                    () = stop.cancelled() => break,
+                }
             }
         }
     }
 
+    async fn add_what_fits(&self, stop: &CancellationToken) -> Due {
+        self.fullness.look(&self.redis, &self.prefix).await;
+        self.add_all_due(stop).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "timers and retries wait for the database");
+            Due::Added
+        })
+    }
+
     /// All kinds together, the most overdue first. While some are paused or full, what is due of them would be in the way: then it
     /// goes kind by kind.
-    async fn add_all_due(&self, stop: &CancellationToken) -> Result<(), StoreError> {
-        let open = |kind: &&JobKind| !self.pauses.is_paused(**kind) && !self.fullness.is_full(**kind);
-        let open: Vec<_> = JobKind::ALL.iter().filter(open).collect();
+    async fn add_all_due(&self, stop: &CancellationToken) -> Result<Due, StoreError> {
+        let runs: Vec<_> = JobKind::ALL
+            .iter()
+            .filter(|kind| !self.pauses.is_paused(**kind))
+            .collect();
+        let open: Vec<_> = runs.iter().filter(|kind| !self.fullness.is_full(***kind)).collect();
         if open.len() == JobKind::ALL.len() {
             return self.add_due_of(None, stop).await;
         }
+        let mut due = if open.len() < runs.len() {
+            Due::MayWait
+        } else {
+            Due::Added
+        };
         for kind in open {
-            self.add_due_of(Some(*kind), stop).await?;
+            due = due.max(self.add_due_of(Some(**kind), stop).await?);
         }
-        Ok(())
+        Ok(due)
     }
 
-    async fn add_due_of(&self, kind: Option<JobKind>, stop: &CancellationToken) -> Result<(), StoreError> {
+    async fn add_due_of(&self, kind: Option<JobKind>, stop: &CancellationToken) -> Result<Due, StoreError> {
         let mut added = 0;
         // While Redis is away they stay what they are: the audit need not find them. Then it is time to see how full the streams are.
         while self.redis.health().reachable && added < FULL && !stop.is_cancelled() {
@@ -216,7 +247,7 @@ impl Dispatcher {
             }
             added += CHUNK as u64;
         }
-        Ok(())
+        Ok(if added < FULL { Due::Added } else { Due::MayWait })
     }
 
     /// Adds again what is queued in the database and no longer in its stream.

@@ -16,7 +16,7 @@ use enrolld_jobs::{
 
 pub use self::late::{Late, late};
 use crate::{
-    queue::{Redis, unread},
+    queue::{Redis, kept},
     settings::Settings,
     store::{
         Store,
@@ -139,13 +139,12 @@ pub async fn look(
 ) -> Result<Status, StoreError> {
     let stream = async {
         let redis = redis?;
-        let unread = unread(&redis, &format!("{}:intake", settings.redis.prefix))
+        let entries = kept(&redis, &format!("{}:intake", settings.redis.prefix))
             .await
             .map_err(|error| error.to_string())?;
-        // The group of the intake is another: so these are all entries, those that were read, too.
         Ok(Waiting {
-            number: unread.number,
-            oldest: unread.oldest_ms.map(|ms| moment(ms.cast_signed())),
+            number: entries.number,
+            oldest: entries.oldest_ms.map(|ms| moment(ms.cast_signed())),
         })
     };
     let (stream, database) = tokio::join!(stream, look_at_database(store, settings, now));
@@ -153,10 +152,6 @@ pub async fn look(
 }
 
 async fn look_at_database(store: &Store, settings: &Settings, now: DateTime<Utc>) -> Result<Status, StoreError> {
-    let mut queues = Vec::with_capacity(JobKind::ALL.len());
-    for kind in JobKind::ALL {
-        queues.push((*kind, store.queued(*kind).await?));
-    }
     let overdue = now - settings.provisioning.within;
     let longest = async |state| -> Result<Vec<Held>, StoreError> {
         let registrations = store.longest_in(state, NAMED).await?;
@@ -168,7 +163,7 @@ async fn look_at_database(store: &Store, settings: &Settings, now: DateTime<Utc>
         stream: Ok(Waiting::default()),
         inbox: store.inbox_waiting().await?,
         notices: store.notices_waiting().await?,
-        queues,
+        queues: store.queues().await?,
         paused: store.paused_queues().await?,
         timers: store.overdue_timers(now - DUE_FOR).await?,
         dead: store.failed_alike("dead").await?,

@@ -123,12 +123,8 @@ impl Watch {
     async fn see(&self, now: DateTime<Utc>) -> Result<Seen, StoreError> {
         let store = self.executor.store();
         let (lately, before) = (now - REFUSED_WITHIN, now - 2 * REFUSED_WITHIN);
-        let mut queues = Vec::with_capacity(JobKind::ALL.len());
-        for kind in JobKind::ALL {
-            queues.push((*kind, store.queued(*kind).await?));
-        }
         Ok(Seen {
-            queues,
+            queues: store.queues().await?,
             paused: self.pauses.kinds(),
             failing: store.failing().await?,
             timers: store.overdue_timers(now - TIMERS_AFTER).await?,
@@ -148,7 +144,7 @@ impl Watch {
 
     async fn tell(&self, seen: &Seen, now: DateTime<Utc>) {
         for alert in alarms(seen, &self.limits, now) {
-            if let Err(error) = self.executor.alarm(&alert).await {
+            if let Err(error) = self.executor.alarm(&alert, self.dead_after).await {
                 tracing::error!(code = alert.code.as_str(), %error, "ops could not be told");
             }
         }

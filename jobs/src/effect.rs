@@ -356,8 +356,17 @@ pub fn terms_mail_id(appointment: Uuid, number: u32) -> Uuid {
 
 /// The id of an alert's mail: the same for all of a kind and group within an hour, so that ops get one mail of many.
 pub fn alert_mail_id(alert: &Alert, now: DateTime<Utc>) -> Uuid {
+    derived(&format!("alert/{}", within_the_hour(alert, now)))
+}
+
+/// The id of the event of an alert that is told once for all of a kind and group within an hour.
+pub fn alert_event_id(alert: &Alert, now: DateTime<Utc>) -> Uuid {
+    derived(&format!("alert-event/{}", within_the_hour(alert, now)))
+}
+
+fn within_the_hour(alert: &Alert, now: DateTime<Utc>) -> String {
     let hour = now.timestamp().div_euclid(3600);
-    derived(&format!("alert/{}/{}/{hour}", alert.code.as_str(), alert.group))
+    format!("{}/{}/{hour}", alert.code.as_str(), alert.group)
 }
 
 /// Ids of effects of registrations begin with the registration's, which is never empty: these never are the same.

@@ -8,8 +8,8 @@ use uuid::Uuid;
 /// Namespace of ids of traces that nobody has given one; an arbitrary constant.
 const NAMESPACE: Uuid = Uuid::from_u128(0x2f9d_41c6_73be_4d0a_8a54_66a9_0c1e_b7d3);
 
-/// Where the parts of a `traceparent` stand: version, trace, parent, flags.
-const HEAD_CHARS: usize = 55;
+/// How long the parts of a `traceparent` are that every version has: version, trace, parent, flags.
+pub const HEAD_CHARS: usize = 55;
 
 /// The flag that says that the caller records the trace; no other is passed on.
 const SAMPLED: u8 = 1;

@@ -58,7 +58,8 @@ before the first goes back: if one of those named cannot, none does.
 Prints the number of each event and the id of its new entry.
 
 Events of type registration.email_verified cannot be replayed, since no token is
-kept; neither can what was too large.
+kept; neither can what was too large. What ended daemons (poison) is replayed only
+when it is named, or with --reason poison.
 
 Examples:
   enrolld intake replay 17 18
@@ -93,7 +94,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
     match command {
         Command::Send { file } => send::run(&file, settings).await,
         Command::Rejected { listing } => rejected::run(listing, settings).await,
-        Command::Replay { which, again } => replay::run(&which, again, settings).await,
+        Command::Replay { which, again } => replay::run(which, again, settings).await,
         Command::Discard { which } => discard::run(&which, settings).await,
     }
 }

@@ -7,7 +7,10 @@
 
 use std::ops::Range;
 
-use enrolld_jobs::{cloud_event::MAX_EVENT_BYTES, trace::Trace};
+use enrolld_jobs::{
+    cloud_event::MAX_EVENT_BYTES,
+    trace::{self, Trace},
+};
 use serde_json::Value;
 
 use crate::links;
@@ -134,9 +137,11 @@ fn redact(value: &mut Value, all: bool, digest: Digest, found: &mut Vec<(String,
     }
 }
 
-/// Whether a member is of an envelope, and no place for a token. A trace is one only if it is well-formed, as no token is.
+/// Whether a member is of an envelope, and no place for a token. A trace is one only if it is well-formed, as no token is, and ends
+/// where the version ends that we know: what a later one adds may be anything.
 fn is_envelope(name: &str, value: &Value) -> bool {
-    let is_trace = || value.as_str().is_some_and(|text| Trace::of_traceparent(text).is_some());
+    let is_known = |text: &str| text.len() == trace::HEAD_CHARS && Trace::of_traceparent(text).is_some();
+    let is_trace = || value.as_str().is_some_and(is_known);
     ENVELOPE.contains(&name) || name == "traceparent" && is_trace()
 }
 
@@ -444,6 +449,7 @@ mod tests {
             of_event(event.to_string().as_bytes())
         };
         assert!(event(TRACE).contains(TRACE));
+        assert!(!event(&format!("cc{}-SECRET", &TRACE[2..])).contains("SECRET"));
         assert!(!event("Zk3vQ9xW1rTb7Yc5Lp8Nd2Hs6Jf4Gm0KaVeUiOyRtEw").contains("Zk3v"));
     }
 

@@ -23,7 +23,7 @@ pub struct Waiting {
     pub oldest: Option<DateTime<Utc>>,
 }
 
-/// Jobs of a kind that did not succeed; of all kinds together no more than [`MOST_COUNTED`] are counted.
+/// Jobs of a kind that did not succeed, each counted no further than [`MOST_COUNTED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Failing {
     /// Those to be tried again.
@@ -45,19 +45,42 @@ impl Store {
         self.waiting(&from, [kind.as_str().into()]).await
     }
 
-    /// Timers and retries that were due at `at` and are not queued, but for those of queues that are paused. Among more than
-    /// [`MOST_COUNTED`] only the first are looked at.
+    /// As [`Store::queued`], of every kind.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn queues(&self) -> Result<Vec<(JobKind, Waiting)>, StoreError> {
+        let mut queues = Vec::with_capacity(JobKind::ALL.len());
+        for kind in JobKind::ALL.iter().copied() {
+            queues.push((kind, self.queued(kind).await?));
+        }
+        Ok(queues)
+    }
+
+    /// Timers and retries that were due at `at` and are not queued, but for those of queues that are paused. Each kind is counted no
+    /// further than [`MOST_COUNTED`].
     ///
     /// # Errors
     /// When the database cannot be asked.
     pub async fn overdue_timers(&self, at: DateTime<Utc>) -> Result<Waiting, StoreError> {
         let from = format!(
-            "SELECT due.since FROM (SELECT run_at_ms AS since, kind FROM jobs{} WHERE state IN ('scheduled', 'retrying') \
-             AND run_at_ms < $1 ORDER BY run_at_ms LIMIT {MOST_COUNTED}) AS due \
-             WHERE due.kind NOT IN (SELECT kind FROM queues)",
-            indexed_by(self.backend(), "jobs_due")
+            "SELECT run_at_ms AS since FROM jobs{} WHERE kind = $1 AND state IN ('scheduled', 'retrying') \
+             AND run_at_ms < $2 ORDER BY run_at_ms",
+            indexed_by(self.backend(), "jobs_due_of_kind")
         );
-        self.waiting(&from, [milliseconds(at).into()]).await
+        let paused = self.paused_queues().await?;
+        let runs = |kind: &&JobKind| paused.iter().all(|queue| queue.kind != kind.as_str());
+        let mut all = Waiting::default();
+        for kind in JobKind::ALL.iter().filter(runs) {
+            let of_kind = self
+                .waiting(&from, [kind.as_str().into(), milliseconds(at).into()])
+                .await?;
+            all = Waiting {
+                number: all.number + of_kind.number,
+                oldest: all.oldest.into_iter().chain(of_kind.oldest).min(),
+            };
+        }
+        Ok(all)
     }
 
     /// Registrations that have been in `state` since before `before`.
@@ -109,29 +132,22 @@ impl Store {
             .number)
     }
 
-    /// Retrying and dead jobs; kinds of which there are none are left out.
+    /// Retrying and dead jobs of every kind.
     ///
     /// # Errors
     /// When the database cannot be asked.
     pub async fn failing(&self) -> Result<HashMap<JobKind, Failing>, StoreError> {
-        let sql = format!(
-            "SELECT state, kind, COUNT(*) AS number FROM (SELECT state, kind FROM jobs{} \
-             WHERE state IN ('retrying', 'dead') LIMIT {MOST_COUNTED}) AS q GROUP BY state, kind",
+        let from = format!(
+            "SELECT run_at_ms AS since FROM jobs{} WHERE state = $1 AND state IN ('retrying', 'dead') AND kind = $2",
             indexed_by(self.backend(), "jobs_failing")
         );
-        let mut found: HashMap<JobKind, Failing> = HashMap::new();
-        for row in self.reader.rows(&sql, []).await? {
-            let (state, kind): (String, String) = (row.try_get("", "state")?, row.try_get("", "kind")?);
-            // A later release's, running beside this one, counts its own.
-            let Some(kind) = JobKind::from_name(&kind) else {
-                continue;
-            };
-            let number = number(&row)?;
-            let of_kind = found.entry(kind).or_default();
-            match state.as_str() {
-                "dead" => of_kind.dead = number,
-                _ => of_kind.retrying = number,
-            }
+        let number = async |kind: JobKind, state: &str| -> Result<u64, StoreError> {
+            Ok(self.waiting(&from, [state.into(), kind.as_str().into()]).await?.number)
+        };
+        let mut found = HashMap::new();
+        for kind in JobKind::ALL.iter().copied() {
+            let (retrying, dead) = (number(kind, "retrying").await?, number(kind, "dead").await?);
+            found.insert(kind, Failing { retrying, dead });
         }
         Ok(found)
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use enrolld::environment::{Environment as _, System};
 use serde_json::Value;
 
 use crate::metrics::exposition::scrape;
@@ -12,7 +13,11 @@ use crate::support::database::Database;
 use crate::support::events;
 use crate::support::target::{Manner, Target};
 
-crate::support::for_each_database!(an_old_queue_and_overdue_access_are_told, rising_refusals_are_told_once);
+crate::support::for_each_database!(
+    an_old_queue_and_overdue_access_are_told,
+    rising_refusals_are_told_once,
+    an_alert_that_was_claimed_and_never_written_is_told,
+);
 
 const OPS: &str = "ops@vendor.example";
 
@@ -109,4 +114,26 @@ async fn rising_refusals_are_told_once(database: Database) {
         .await;
     assert_eq!(alerts.len(), hours, "one an hour");
     assert_eq!(daemon.count("mails").await, 0, "no mailbox of ops, no mail");
+}
+
+async fn an_alert_that_was_claimed_and_never_written_is_told(database: Database) {
+    let daemon = TestDaemon::builder(database)
+        .setting("metrics.every", "50ms")
+        .setting("ops.refusals", 2)
+        .start()
+        .await;
+    // A daemon that ended before it wrote what it had claimed, in this hour; and in the next, should that begin meanwhile.
+    let hour = System.now().timestamp_millis() / 3_600_000 * 3_600_000;
+    for hour in [hour, hour + 3_600_000] {
+        let claim = format!(
+            "INSERT INTO schedule_ticks (schedule, tick_ms, daemon_id, started_ms) \
+             VALUES ('alert.refusals_rising.all', {hour}, 'gone', {hour}) RETURNING tick_ms"
+        );
+        assert_eq!(daemon.rows(&claim).await.len(), 1);
+    }
+    for _ in 0..3 {
+        daemon.send_fields(&[("event", b"not JSON")]).await;
+    }
+    let alerts = told(&daemon, "refusals_rising", "").await;
+    assert_eq!(alerts.len(), 1);
 }

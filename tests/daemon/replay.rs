@@ -9,7 +9,10 @@ use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
 use crate::support::events;
 
-crate::support::for_each_database!(refused_events_are_replayed_and_discarded);
+crate::support::for_each_database!(
+    refused_events_are_replayed_and_discarded,
+    poison_is_replayed_only_by_name
+);
 
 fn said(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -111,4 +114,21 @@ async fn refused_events_are_replayed_and_discarded(database: Database) {
     let (_, told, _) = said(&daemon.cli(&["intake", "discard", "--all", "--reason", "unknown_registration"]));
     assert_eq!(told.lines().count(), 2, "{told}");
     assert_eq!(daemon.count("refused").await, 0);
+}
+
+async fn poison_is_replayed_only_by_name(database: Database) {
+    let daemon = TestDaemon::builder(database).start().await;
+    daemon.send(&events::withdrawn("reg-1")).await;
+    wait_rejected(&daemon, 1).await;
+    let marked = daemon.rows("UPDATE refused SET reason = 'poison' RETURNING seq").await;
+    let seq = marked[0]["seq"].to_string();
+    let (status, told, remark) = said(&daemon.cli(&["intake", "replay", "--all"]));
+    assert_eq!((status, told.as_str()), (Some(0), ""), "{remark}");
+    assert!(remark.contains("nothing to replay\n"), "{remark}");
+    assert!(remark.contains("what ended daemons is left out (poison)"), "{remark}");
+    let (status, told, remark) = said(&daemon.cli(&["intake", "replay", "--all", "--reason", "poison"]));
+    assert_eq!((status, told.lines().count()), (Some(0), 1), "{remark}");
+    let (status, told, remark) = said(&daemon.cli(&["intake", "replay", &seq, "--again"]));
+    assert_eq!((status, told.lines().count()), (Some(0), 1), "{remark}");
+    assert!(!remark.contains("left out"), "{remark}");
 }

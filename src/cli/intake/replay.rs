@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
+use enrolld_jobs::refusal::Reason;
 
 use super::{send, which::Which};
 use crate::{
@@ -10,10 +11,13 @@ use crate::{
     environment::{Environment as _, System},
     intake::replay::{original, put_back},
     settings::Settings,
-    store::entities::refused,
+    store::{Store, entities::refused, error::StoreError, refused::Filter},
 };
 
-pub(super) async fn run(which: &Which, again: bool, settings: &Settings) -> anyhow::Result<()> {
+pub(super) async fn run(which: Which, again: bool, settings: &Settings) -> anyhow::Result<()> {
+    let is_any = which.is_any();
+    // What ended daemons would do so again.
+    let which = which.without(Reason::Poison);
     let store = database::open(settings).await?;
     which.check(&store, "replayed", |event| hindrance(event, again)).await?;
     let (redis, remedy) = send::redis(settings)?;
@@ -45,7 +49,18 @@ pub(super) async fn run(which: &Which, again: bool, settings: &Settings) -> anyh
         output::text(&told)?;
     }
     output::remark(&outcome(replayed, lost));
+    if is_any && is_poison_left(&store, !again).await? {
+        output::remark("what ended daemons is left out (poison); once that is mended, name it or say --reason poison");
+    }
     Ok(())
+}
+
+async fn is_poison_left(store: &Store, fresh: bool) -> Result<bool, StoreError> {
+    let filter = Filter {
+        reasons: vec![Reason::Poison],
+        fresh,
+    };
+    Ok(!store.refused_page(&filter, 0, i64::MAX, 1).await?.is_empty())
 }
 
 /// Why an event that is named cannot be replayed.

@@ -45,6 +45,20 @@ impl Which {
         !self.all
     }
 
+    /// Of all, not those that were refused for `reason`, unless that was asked for.
+    #[must_use]
+    pub(super) fn without(mut self, reason: Reason) -> Self {
+        if self.is_any() {
+            self.reasons = Reason::ALL.into_iter().filter(|other| *other != reason).collect();
+        }
+        self
+    }
+
+    /// Whether all are meant, for whatever reason they were refused.
+    pub(super) fn is_any(&self) -> bool {
+        self.all && self.reasons.is_empty()
+    }
+
     /// Looks at each event that is named; fails with all that hinders, if anything does. `done` is what is done with events.
     pub(super) async fn check(
         &self,

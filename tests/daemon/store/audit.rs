@@ -169,7 +169,8 @@ async fn what_is_due_waits_in_the_database_while_its_stream_is_full(database: Da
         environment: Arc::new(Clock),
         pauses: Pauses::default(),
         fullness,
-        poll: Duration::from_millis(10),
+        // Too long to be waited for: what a full stream has no room for is looked after more often.
+        poll: Duration::from_mins(10),
     });
     let stop = CancellationToken::new();
     let adding = tokio::spawn(dispatcher.add_due(stop.clone()));

@@ -8,7 +8,11 @@ use enrolld_jobs::registration::StateName;
 
 use super::*;
 
-crate::support::for_each_database!(what_waits_is_counted_with_its_oldest, counting_ends_somewhere);
+crate::support::for_each_database!(
+    what_waits_is_counted_with_its_oldest,
+    counting_ends_somewhere,
+    a_flood_of_one_kind_hides_no_other,
+);
 
 fn waiting(number: u64, oldest: i64) -> Waiting {
     Waiting {
@@ -59,10 +63,8 @@ async fn what_waits_is_counted_with_its_oldest(database: Database) {
                    WHERE state = 'scheduled'";
     execute(&store, failing).await;
     let failing = store.failing().await.expect("the database answers");
-    assert_eq!(
-        failing,
-        [(JobKind::Verification, Failing { retrying: 2, dead: 1 })].into()
-    );
+    assert_eq!(failing[&JobKind::Verification], Failing { retrying: 2, dead: 1 });
+    assert_eq!(failing[&JobKind::Terms], Failing::default());
 
     let lease = store
         .hold_lease("intake", "daemon-1", at(1), std::time::Duration::from_mins(1))
@@ -97,4 +99,25 @@ async fn counting_ends_somewhere(database: Database) {
     )
     .await;
     assert_eq!(store.notices_waiting().await, Ok(MOST_COUNTED));
+}
+
+async fn a_flood_of_one_kind_hides_no_other(database: Database) {
+    let (_server, store) = open(database).await;
+    let more = MOST_COUNTED + 50;
+    for (state, run_at) in [("dead", 1), ("retrying", 2)] {
+        for (kind, number) in [("notification", more), ("verification", 1), ("terms", 1)] {
+            let fill = format!(
+                "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {number}) \
+                 INSERT INTO jobs (id, kind, step, step_bound, state, run_no, attempts, failures, crashes, run_at_ms, created_ms) \
+                 SELECT '{kind}-{state}-' || n, '{kind}', 0, false, '{state}', 0, 0, 0, 0, {run_at}, 1 FROM r"
+            );
+            execute(&store, &fill).await;
+        }
+    }
+    let failing = store.failing().await.expect("the database answers");
+    let one = Failing { retrying: 1, dead: 1 };
+    assert_eq!(failing[&JobKind::Notification].dead, MOST_COUNTED);
+    assert_eq!([failing[&JobKind::Verification], failing[&JobKind::Terms]], [one, one]);
+    let overdue = store.overdue_timers(at(10)).await.expect("the database answers");
+    assert_eq!(overdue.number, MOST_COUNTED + 2);
 }
