@@ -3,12 +3,14 @@
 //! - `http.bind` has everything; `http.public_bind`, when it is set, the link pages and `/healthz` alone, and the link pages are
 //!   there only ([`routers`]).
 //! - A link's token is a credential: logs show the template of a path (`/verify/{token}`), never the path.
-//! - Everything is bounded: connections, their age, headers, bodies, and the time for a request.
+//! - Everything is bounded: connections, their age, headers, bodies, and the time for a request; and how often link pages are
+//!   answered ([`limit`]).
 
 mod decide;
 mod events;
 mod guard;
 mod health;
+mod limit;
 mod link_page;
 mod metrics;
 mod observe;
@@ -63,6 +65,8 @@ struct Parts {
     exposition: Exposition,
     /// Cancelled once the daemon takes no more work.
     stop: CancellationToken,
+    /// See [`limit`].
+    limits: limit::Limits,
     /// See [`health::ready`].
     migrated: AtomicBool,
 }
@@ -86,6 +90,7 @@ impl HttpState {
             portal: Portal::from(&settings.portal),
             exposition: Exposition::start(&settings.provisioning.targets),
             stop,
+            limits: limit::Limits::default(),
             migrated: AtomicBool::new(false),
         }))
     }
@@ -106,16 +111,16 @@ pub fn routers(
         .route("/v1/events", post(events::forward))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
     let (api, public) = match public {
-        None => (api.merge(link_pages()), None),
+        None => (api.merge(link_pages(&state)), None),
         Some(listener) => {
-            let router = link_pages().fallback(verify::unknown);
+            let router = link_pages(&state).fallback(verify::unknown);
             (api, Some((listener, finish(router, state.0.clone()))))
         }
     };
     [(private, finish(api, state.0))].into_iter().chain(public)
 }
 
-fn link_pages() -> Router<Arc<Parts>> {
+fn link_pages(state: &HttpState) -> Router<Arc<Parts>> {
     Router::new()
         .route("/verify/{token}", get(verify::show).post(verify::confirm))
         .route(
@@ -125,6 +130,7 @@ fn link_pages() -> Router<Arc<Parts>> {
                 .layer(DefaultBodyLimit::max(decide::MAX_FORM_BYTES)),
         )
         .route("/assets/page.css", get(pages::style_sheet))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&state.0), limit::limit))
 }
 
 fn finish(router: Router<Arc<Parts>>, state: Arc<Parts>) -> Router {

@@ -104,6 +104,7 @@ mod tests {
             public_url: public_url.parse().expect("a URL"),
             api_token: None,
             allowed_hosts: vec!["enrolld.example".to_owned(), "other.example:8443".to_owned()],
+            trusted_proxies: vec![],
         }
     }
 

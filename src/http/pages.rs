@@ -80,6 +80,8 @@ pub(super) enum Page {
     Unknown,
     /// It cannot be answered now.
     Later,
+    /// There are too many requests.
+    TooMany,
     /// The applicant is DA (R55, R57): what they may do (R58, R59), that it may take 24 hours (R60), and where to go next (R61).
     Appointed {
         /// Where.
@@ -119,6 +121,7 @@ impl Page {
             Self::Over => ("over", StatusCode::GONE),
             Self::Unknown => ("unknown", StatusCode::NOT_FOUND),
             Self::Later => ("later", StatusCode::SERVICE_UNAVAILABLE),
+            Self::TooMany => ("too_many", StatusCode::TOO_MANY_REQUESTS),
             Self::Appointed { .. } => ("appointed", StatusCode::OK),
             Self::Rerouted { .. } => ("rerouted", StatusCode::OK),
             Self::InReview => ("in_review", StatusCode::OK),
@@ -140,7 +143,7 @@ pub(super) fn respond(page: &Page, locale: Locale, portal: &Portal) -> Response 
         "<!DOCTYPE html><title>Error</title><p>Sorry, this page cannot be shown.".to_owned()
     });
     let mut response = (status, HeaderMap::from_iter(HEADERS), html).into_response();
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
     response
@@ -235,6 +238,7 @@ mod tests {
             Page::Over,
             Page::Unknown,
             Page::Later,
+            Page::TooMany,
             Page::Appointed { organization: None },
             Page::Appointed {
                 organization: Some(place()),

@@ -3,7 +3,7 @@
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -14,6 +14,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt as _;
+
+use super::limit::Peer;
 
 /// Most connections at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 1024;
@@ -47,18 +50,18 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     loop {
         let accepted = async {
             let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-            let (stream, _) = listener.accept().await?;
-            Ok::<_, io::Error>((stream, slot))
+            let (stream, peer) = listener.accept().await?;
+            Ok::<_, io::Error>((stream, Peer(peer), slot))
         };
         let accepted = tokio::select! {
             accepted = accepted => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, slot)) => {
+            Ok((stream, peer, slot)) => {
                 let (router, stop) = (router.clone(), stop.clone());
                 connections.spawn(async move {
-                    serve_connection(stream, router, &stop).await;
+                    serve_connection(stream, peer, router, &stop).await;
                     drop(slot);
                 });
             }
@@ -81,9 +84,13 @@ fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, stop: &CancellationToken) {
+async fn serve_connection(stream: TcpStream, peer: Peer, router: Router, stop: &CancellationToken) {
     // Answers are small: none waits for the acknowledgement of another.
     stream.set_nodelay(true).ok();
+    let router = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)

@@ -1,6 +1,6 @@
 //! The HTTP listeners and the keys that guard links.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use secrecy::SecretString;
 use url::Url;
@@ -27,6 +27,8 @@ pub struct HttpSettings {
     pub api_token: Option<SecretString>,
     /// Values of the `Host` header taken besides those of `bind` and `public_url`; in lower case.
     pub allowed_hosts: Vec<String>,
+    /// Proxies that say who asks for a link page, in `X-Forwarded-For`.
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 impl HttpSettings {
@@ -63,6 +65,14 @@ impl HttpSettings {
                 "http.allowed_hosts",
                 "write host names, such as [\"enrolld.example\", \"enrolld.example:8443\"]",
                 values::host,
+            ),
+            trusted_proxies: reader.list(
+                "http.trusted_proxies",
+                "write the IP addresses of proxies, such as [\"127.0.0.1\", \"10.0.0.7\"]",
+                |text| {
+                    let address = text.parse::<IpAddr>().map(|address| address.to_canonical());
+                    address.map_err(|_| format!("{} is not an IP address", quoted(text)))
+                },
             ),
         };
         http.check(reader, sends_mail);

@@ -112,6 +112,10 @@ const PROBLEMS: &[(&str, &str)] = &[
     ),
     ("http.api_token = 'short'", "http.api_token: has 5 characters"),
     (
+        "http.trusted_proxies = ['proxy']",
+        "http.trusted_proxies: \"proxy\" is not an IP address",
+    ),
+    (
         "http.allowed_hosts = ['http://x']",
         "http.allowed_hosts: \"http://x\" is not a host name",
     ),

@@ -408,3 +408,19 @@ async fn d7_no_log_has_a_token_or_an_address() {
         assert!(!log.contains(secret), "{log}");
     }
 }
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_to_wait_and_nobody_else() {
+    let fixture = start().await;
+    let ask = async |path: &str, client: &str| send(fixture.get(path).header("x-forwarded-for", client)).await;
+    let refused = loop {
+        let response = ask("/verify/unknown", "192.0.2.1").await;
+        if response.status() != 404 {
+            break response;
+        }
+    };
+    assert_eq!(refused.headers()["retry-after"], "60");
+    insta::assert_snapshot!("too_many_en", page(refused, 429).await);
+    assert_eq!(ask("/healthz", "192.0.2.1").await.status(), 200);
+    assert_eq!(ask("/verify/unknown", "192.0.2.2").await.status(), 404);
+}
