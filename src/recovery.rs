@@ -15,7 +15,7 @@ use crate::{
     pauses::Pauses,
     progress,
     queue::{self, Redis, stream_name},
-    store::{Store, daemons::Daemon, error::StoreError},
+    store::{Store, daemons::Daemon, error::StoreError, jobs::Gone},
     ticks::Ticks,
 };
 
@@ -195,7 +195,12 @@ impl Recovery {
         idle: Duration,
         stop: &CancellationToken,
     ) -> bool {
-        let daemon = consumer.strip_suffix(CLAIMER).unwrap_or(consumer);
+        let taken_over = consumer.strip_suffix(CLAIMER);
+        let gone = Gone {
+            daemon: taken_over.unwrap_or(consumer),
+            // What stands under our own name has not been run, or is through.
+            is_rescuer: taken_over.is_some() && consumer != own_name,
+        };
         loop {
             let Ok(claimed) = queue::claim_idle(&self.redis, stream, consumer, own_name, idle, CHUNK).await else {
                 return false;
@@ -214,7 +219,7 @@ impl Recovery {
                 if stop.is_cancelled() || self.pauses.is_paused(kind) {
                     return false;
                 }
-                progress::with_an_end(Box::pin(executor.rescue_job(kind, entry.job, daemon))).await;
+                progress::with_an_end(Box::pin(executor.rescue_job(kind, entry.job, gone))).await;
                 if let Err(error) = queue::acknowledge(&self.redis, stream, &[entry.entry_id]).await {
                     // Claimed again at once it would run in circles. At the next tick it is found under our own name, and dropped,
                     // as its job has another state by now.

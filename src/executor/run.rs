@@ -20,6 +20,7 @@ use crate::{
     queue::JobRef,
     store::{
         entities::job,
+        jobs::Gone,
         milliseconds,
         transition::{JobWrite, Transition, Verdict},
     },
@@ -63,12 +64,12 @@ impl Executor {
         self.run(kind, reference, false).await;
     }
 
-    /// Runs the job of an entry that `daemon`, which is gone, had read. That may have been this job's doing, so it is noted first; a
+    /// Runs the job of an entry that a daemon had which is gone. That may have been this job's doing, so it is noted first; a
     /// job that ends daemon after daemon is given up. It is another run: should the daemon only have been silent, what it still
     /// writes of the earlier run is stale.
-    pub async fn rescue_job(&self, kind: JobKind, reference: JobRef, daemon: &str) {
+    pub async fn rescue_job(&self, kind: JobKind, reference: JobRef, gone: Gone<'_>) {
         let noted = self
-            .patiently(|| Box::pin(self.0.store.note_crash(reference, daemon, self.now())))
+            .patiently(|| Box::pin(self.0.store.note_crash(reference, gone, self.now())))
             .await;
         let Some((crashes, reference)) = noted else {
             return;

@@ -5,7 +5,7 @@ mod tokens;
 
 use std::time::{Duration, Instant};
 
-use crate::steps::{NEWBIE, wait_rejected};
+use crate::steps::{NEWBIE, NOOR, wait_rejected};
 use crate::support::child::PATIENCE;
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
@@ -17,6 +17,7 @@ crate::support::for_each_database!(
     a_registration_that_cannot_be_read_holds_its_own_events_only,
     a_missing_table_refuses_nobody,
     what_cannot_be_read_is_announced_at_once,
+    a_kept_event_that_ended_three_daemons_is_poison,
 );
 
 /// Makes what `change` names of the inbox (`INSERT`, `UPDATE OF crashes`) fail as if there were no room, `when` that holds.
@@ -142,4 +143,40 @@ async fn what_cannot_be_read_is_announced_at_once(database: Database) {
         best < Duration::from_millis(300) * u32::try_from(EVENTS).expect("few"),
         "{best:?}"
     );
+}
+
+async fn a_kept_event_that_ended_three_daemons_is_poison(database: Database) {
+    let mut daemon = TestDaemon::builder(database)
+        .setting("heartbeat.every", "100ms")
+        .setting("heartbeat.dead_after", "1s")
+        .start()
+        .await;
+    for (id, who) in [("reg-1", NEWBIE), ("reg-2", NOOR)] {
+        daemon.send(&who.submitted(id)).await;
+        daemon.wait_state(id, "awaiting_organization").await;
+    }
+    // Events that are taken in and wait; a daemon ends meanwhile.
+    daemon.rows("UPDATE registrations SET data = 'x' || data").await;
+    for id in ["reg-1", "reg-2"] {
+        daemon.send(&events::withdrawn(id)).await;
+    }
+    wait_logged(&daemon, "an event waits", 2).await;
+    daemon.kill();
+    daemon.rows("UPDATE registrations SET data = substr(data, 2)").await;
+    // As if two, and three, daemons had ended over them.
+    for (id, crashes) in [("reg-1", 2), ("reg-2", 3)] {
+        let ends =
+            format!("UPDATE inbox SET crashes = {crashes} WHERE state = 'waiting' AND subject = '{id}' RETURNING seq");
+        assert_eq!(daemon.rows(&ends).await.len(), 1);
+    }
+    daemon.start().await;
+    daemon.wait_state("reg-1", "withdrawn").await;
+    let rejected = wait_rejected(&daemon, 1).await;
+    assert_eq!(rejected[0].reason, "poison");
+    let event = String::from_utf8_lossy(&rejected[0].event);
+    assert!(event.contains("reg-2"), "{event}");
+    assert_eq!(daemon.view("reg-2").await["state"], "awaiting_organization");
+    // Whoever sends it again is heard.
+    daemon.send(&events::withdrawn("reg-2")).await;
+    daemon.wait_state("reg-2", "withdrawn").await;
 }

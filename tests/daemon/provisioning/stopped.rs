@@ -12,6 +12,7 @@ use crate::support::target::{Manner, Target};
 crate::support::for_each_database!(
     d11_a_daemon_that_ends_in_the_middle_of_a_put_puts_again_with_the_same_key,
     a_daemon_that_is_told_twice_ends_at_once,
+    a_job_in_whose_run_three_daemons_end_is_given_up_and_can_be_queued_again,
 );
 
 /// What runs is not waited for, and is made good like the work of a daemon that was killed.
@@ -82,4 +83,56 @@ async fn d11_a_daemon_that_ends_in_the_middle_of_a_put_puts_again_with_the_same_
     }
     let jobs = sync_jobs(&daemon).await;
     assert_eq!(jobs[0]["attempts"], 1, "neither end was the job's fault: {jobs:#?}");
+}
+
+/// Each daemon but the first had taken the job over from one that was killed.
+async fn a_job_in_whose_run_three_daemons_end_is_given_up_and_can_be_queued_again(database: Database) {
+    let target = Target::start("collector");
+    target.always("joiner", Manner::Hold);
+    let mut daemon = builder(database, &[&target])
+        .setting("heartbeat.every", "100ms")
+        .setting("heartbeat.dead_after", "1s")
+        .start()
+        .await;
+    confirm(&daemon, "reg-1", JOINER).await;
+    daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
+    for puts in 1..=3 {
+        target.wait_heard("PUT", "joiner", puts).await;
+        daemon.kill();
+        daemon.start().await;
+    }
+    let is_case = |view: &serde_json::Value| view["review_reason"] == "processing_failed";
+    let view = daemon.wait_view("reg-1", "a case for agents", is_case).await;
+    assert_eq!(view["state"], "provisioning", "the state stays as it is");
+    let dead = daemon.cli_json(&["jobs", "list", "--state", "dead"]);
+    let [dead] = dead.as_array().map(Vec::as_slice).unwrap_or_default() else {
+        panic!("one job is dead: {dead}")
+    };
+    assert_eq!(
+        (&dead["kind"], &dead["error_class"]),
+        (&"provisioning_sync".into(), &"poison".into())
+    );
+    let job = dead["id"].as_str().expect("an id");
+    let story = daemon.cli_json(&["jobs", "show", job]);
+    let runs: Vec<_> = story["runs"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|run| &run["result"])
+        .collect();
+    assert_eq!(runs, ["crashed", "crashed", "crashed", "dead"], "{story:#}");
+    let puts = target.heard_as("PUT", "joiner");
+    assert_eq!(puts.len(), 3, "nobody tries a fourth time");
+
+    target.let_go();
+    target.always("joiner", Manner::Well);
+    assert!(
+        daemon
+            .cli(&["jobs", "requeue", job, "--reason", "mended"])
+            .status
+            .success()
+    );
+    daemon.wait_state("reg-1", "active").await;
+    let puts = target.heard_as("PUT", "joiner");
+    assert!(puts.iter().all(|put| put.key == puts[0].key), "{puts:#?}");
 }

@@ -20,6 +20,7 @@ use enrolld_jobs::{job::JobKind, values::RegistrationId};
 use uuid::Uuid;
 
 use super::{super::pass, LONG, LONG_MS};
+use crate::store::gone;
 
 /// A command of a daemon.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub(super) enum Command {
     TakeDue(u64),
     /// Those queued before so many seconds ago.
     TakeQueued(JobKind, i64, u64),
-    NoteCrash(JobRef),
+    NoteCrash(JobRef, bool),
     TakeAbandoned(u64),
     Requeue(Uuid),
     Heartbeat(&'static str),
@@ -96,8 +97,8 @@ pub(super) async fn perform(store: &Store, command: Command, now: DateTime<Utc>)
             let taken = store.take_queued_before(kind, before(now, seconds), now, limit).await;
             taken.map(|taken| taken_jobs(&taken))
         }
-        Command::NoteCrash(job) => store
-            .note_crash(job, "gone", now)
+        Command::NoteCrash(job, is_rescuer) => store
+            .note_crash(job, gone(is_rescuer), now)
             .await
             .map(|noted| noted.map_or("none".to_owned(), |(crashes, job)| format!("{crashes} {}", job.run_no))),
         Command::TakeAbandoned(limit) => store

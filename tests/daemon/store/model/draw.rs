@@ -112,7 +112,12 @@ impl<'a> Drawing<'a> {
             }
             75..80 => {
                 let job = self.job(|job| matches!(job.state.as_str(), "queued" | "running" | "succeeded"))?;
-                Command::NoteCrash(self.reference(&job))
+                let mut reference = self.reference(&job);
+                let is_rescuer = self.chance(30);
+                if is_rescuer {
+                    reference.run_no = reference.run_no.saturating_sub(self.dice.random_range(0..3));
+                }
+                Command::NoteCrash(reference, is_rescuer)
             }
             80..83 => Command::TakeAbandoned(self.limit()),
             83..86 => {
