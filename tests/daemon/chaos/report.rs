@@ -17,6 +17,7 @@ pub(super) struct Found {
     lost: Vec<String>,
     twice: Vec<String>,
     mails_twice: usize,
+    told_twice: usize,
     longest_wait: Duration,
 }
 
@@ -40,12 +41,13 @@ impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} events of {} registrations accepted, {} lost, {} effects twice, {} mails twice, longest wait {:.1} s",
+            "{} events of {} registrations accepted, {} lost, {} effects twice, {} mails twice, {} changes told twice, longest wait {:.1} s",
             self.accepted,
             self.registrations,
             self.lost.len(),
             self.twice.len(),
             self.mails_twice,
+            self.told_twice,
             self.longest_wait.as_secs_f64()
         )
     }
@@ -57,21 +59,35 @@ fn mails_of(walker: &Walker) -> BTreeSet<&'static str> {
         Road::Founding => ["verification", "welcome", "customer_administrator", "da_terms"].into(),
         Road::Granted => ["access_approved"].into(),
         Road::Denied => ["access_denied"].into(),
+        Road::Appointed => ["verification", "welcome", "customer_administrator", "da_terms"].into(),
+        Road::Silent | Road::Rejected => ["rejected"].into(),
+        Road::Withdrawn => BTreeSet::new(),
     }
 }
 
-/// Mails that are not sent any more once the registration has moved on, which may be before their turn (D23).
-const AT_THE_TIME: [&str; 1] = ["access_request"];
+/// How many mails of a kind there may be that are not sent any more once the registration has moved on, which may be before their
+/// turn (D23).
+fn at_the_time(road: Road, kind: &str) -> usize {
+    match (road, kind) {
+        // A case is one again after the answer.
+        (Road::Appointed, "review_case") => 2,
+        (Road::Appointed, "question")
+        | (Road::Rejected | Road::Silent, "review_case")
+        | (Road::Granted | Road::Denied | Road::Silent, "access_request")
+        | (Road::Silent, "with_agent") => 1,
+        _ => 0,
+    }
+}
 
 const fn grants_of(walker: &Walker) -> usize {
     match walker.road {
-        Road::Founding => 2,
+        Road::Founding | Road::Appointed => 2,
         Road::Granted => 1,
-        Road::Denied => 0,
+        Road::Denied | Road::Silent | Road::Rejected | Road::Withdrawn => 0,
     }
 }
 
-pub(super) async fn compare(daemon: &TestDaemon, roads: &Roads, target: &Target, patience: Duration) -> Found {
+pub(super) async fn compare(daemon: &TestDaemon, roads: &mut Roads, target: &Target, patience: Duration) -> Found {
     let mut found = Found {
         accepted: roads.accepted,
         registrations: roads.walkers.len(),
@@ -79,6 +95,9 @@ pub(super) async fn compare(daemon: &TestDaemon, roads: &Roads, target: &Target,
         ..Found::default()
     };
     settle(daemon, patience).await;
+    // What was told last.
+    roads.go_on(daemon).await;
+    let roads = &*roads;
     for (rows, what) in [
         ("inbox WHERE state = 'waiting'", "events that wait"),
         ("refused", "refused events"),
@@ -97,7 +116,19 @@ pub(super) async fn compare(daemon: &TestDaemon, roads: &Roads, target: &Target,
     }
     compare_rows(daemon, roads, target, &mut found).await;
     compare_mails(daemon, roads, &mut found);
+    compare_told(daemon, roads, &mut found).await;
     found
+}
+
+/// Changes are told at least once, and in order of version (contract, section 2).
+async fn compare_told(daemon: &TestDaemon, roads: &Roads, found: &mut Found) {
+    for row in daemon.rows("SELECT id, version FROM registrations").await {
+        let id = row["id"].as_str().unwrap_or_default();
+        match roads.out.repeated(id, row["version"].as_u64().unwrap_or_default()) {
+            Ok(repeated) => found.told_twice += repeated,
+            Err(untold) => found.lost.push(untold),
+        }
+    }
 }
 
 /// The last mails and notices may still be on their way.
@@ -128,7 +159,7 @@ async fn compare_rows(daemon: &TestDaemon, roads: &Roads, target: &Target, found
             std::cmp::Ordering::Greater => found.twice.push(format!("{id}: {is} instead of {wanted} {what}")),
             std::cmp::Ordering::Equal => {}
         };
-        let appointed = usize::from(walker.road == Road::Founding);
+        let appointed = usize::from(matches!(walker.road, Road::Founding | Road::Appointed));
         expect("appointments", appointments.get(&id).copied().unwrap_or(0), appointed);
         let theirs = grants.remove(&id).unwrap_or_default();
         expect("grants", theirs.len(), grants_of(walker));
@@ -176,10 +207,9 @@ fn compare_mails(daemon: &TestDaemon, roads: &Roads, found: &mut Found) {
             }
         }
     }
+    let roads: BTreeMap<_, _> = roads.walkers.iter().map(|walker| (walker.id(), walker.road)).collect();
     for ((id, kind), ids) in mails {
-        if !AT_THE_TIME.contains(&kind.as_str()) {
-            found.twice.push(format!("{id}: {kind}, which nobody expects"));
-        } else if ids.len() > 1 {
+        if ids.len() > roads.get(&id).map_or(0, |road| at_the_time(*road, &kind)) {
             found.twice.push(format!("{id}: {} different {kind}", ids.len()));
         }
         found.mails_twice += ids.values().map(|count| count - 1).sum::<usize>();

@@ -9,6 +9,7 @@ use sea_orm::{
 };
 use serde_json::Value;
 
+use super::events_out::EventsOut;
 use crate::support::companies::{companies, submitted_at};
 use crate::support::daemon::TestDaemon;
 use crate::support::events;
@@ -26,7 +27,42 @@ pub(super) enum Road {
     Granted,
     /// A DA denies.
     Denied,
+    /// A DA does not answer, and an agent rejects.
+    Silent,
+    /// None of the organizations is theirs: an agent asks, and appoints them.
+    Appointed,
+    /// None of the organizations is theirs: an agent rejects.
+    Rejected,
+    /// Its applicant withdraws.
+    Withdrawn,
 }
+
+/// Which roads there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Map {
+    /// All of them.
+    Whole,
+    /// All but those on which time has to pass.
+    Quick,
+}
+
+impl Map {
+    fn road(self, n: usize) -> Road {
+        match n % 10 {
+            0 | 1 => Road::Founding,
+            2 | 3 => Road::Granted,
+            4 => Road::Denied,
+            5 => Road::Appointed,
+            6 => Road::Rejected,
+            7 => Road::Withdrawn,
+            8 if self == Self::Whole => Road::Silent,
+            _ => Road::Granted,
+        }
+    }
+}
+
+/// For how long a DA may be silent: longer than an answer takes through any outage.
+pub(super) const SILENT_FOR: &str = "90s";
 
 /// One registration.
 #[derive(Debug)]
@@ -35,7 +71,7 @@ pub(super) struct Walker {
     pub(super) road: Road,
     /// The event that its state asks for next, until Redis has taken it.
     next: Option<Value>,
-    /// The states whose event Redis has taken.
+    /// The turns whose event Redis has taken.
     answered: Vec<String>,
     pub(super) state: String,
     /// When Redis took the last event, or the state changed.
@@ -49,9 +85,23 @@ impl Walker {
 
     pub(super) fn end(&self) -> &'static str {
         match self.road {
-            Road::Founding | Road::Granted => "active",
+            Road::Founding | Road::Granted | Road::Appointed => "active",
             Road::Denied => "denied",
+            Road::Silent | Road::Rejected => "rejected",
+            Road::Withdrawn => "withdrawn",
         }
+    }
+
+    /// A state, and how often it was come to by an answer: with an agent a registration may be twice.
+    fn turn(&self) -> String {
+        if self.state == "in_review" && self.has_answered("awaiting_information") {
+            return "in_review, again".to_owned();
+        }
+        self.state.clone()
+    }
+
+    fn has_answered(&self, turn: &str) -> bool {
+        self.answered.iter().any(|answered| answered == turn)
     }
 
     fn is_done(&self) -> bool {
@@ -65,9 +115,18 @@ impl Walker {
         let da = format!("c{n}-da");
         Some(match (self.state.as_str(), self.road) {
             ("needs_correction", _) => events::resubmitted(&id, &format!("5{n}"), &format!("DEV{n}")),
+            ("awaiting_organization", Road::Appointed | Road::Rejected) => events::organization_selected(&id, None),
             ("awaiting_organization", _) => events::organization_selected(&id, Some(&format!("c{n}"))),
             ("awaiting_email", _) => events::email_verified(&id, token?),
+            ("awaiting_confirmation", Road::Withdrawn) => events::withdrawn(&id),
             ("awaiting_confirmation", _) => events::confirmed(&id),
+            ("in_review", Road::Appointed) if !self.has_answered("awaiting_information") => {
+                events::asked(&id, "Where?")
+            }
+            ("in_review", Road::Appointed) => events::appointed(&id, &format!("c{n}")),
+            ("in_review", Road::Silent | Road::Rejected) => events::rejected(&id, "not one of ours"),
+            ("awaiting_information", _) => events::information_provided(&id, "here"),
+            ("awaiting_da", Road::Silent) => return None,
             ("awaiting_da", Road::Denied) => events::da_denied(&id, &da, "not one of ours"),
             ("awaiting_da", _) => events::da_granted(&id, &da, "customer_user"),
             _ => return None,
@@ -79,6 +138,8 @@ impl Walker {
 pub(super) struct Roads {
     pub(super) walkers: Vec<Walker>,
     most: usize,
+    map: Map,
+    pub(super) out: EventsOut,
     intake: String,
     redis_url: String,
     database_url: String,
@@ -91,11 +152,12 @@ pub(super) struct Roads {
 }
 
 /// Companies for so many registrations, one each; where a DA is to decide there is one.
-pub(super) fn directory(most: usize) -> Value {
+pub(super) fn directory(most: usize, map: Map) -> Value {
     let mut directory = companies(most, 1, true);
     let has_da = |administrator: &Value| {
         let of = administrator["organization_id"].as_str().unwrap_or_default();
-        of[1..].parse().is_ok_and(|n| road(n) != Road::Founding)
+        let founds = |n| matches!(map.road(n), Road::Founding | Road::Appointed | Road::Rejected);
+        of[1..].parse().is_ok_and(|n| !founds(n))
     };
     if let Some(administrators) = directory["administrators"].as_array_mut() {
         administrators.retain(has_da);
@@ -103,19 +165,13 @@ pub(super) fn directory(most: usize) -> Value {
     directory
 }
 
-fn road(n: usize) -> Road {
-    match n % 5 {
-        0 | 1 => Road::Founding,
-        2 | 3 => Road::Granted,
-        _ => Road::Denied,
-    }
-}
-
 impl Roads {
-    pub(super) fn new(daemon: &TestDaemon, most: usize) -> Self {
+    pub(super) fn new(daemon: &TestDaemon, most: usize, map: Map) -> Self {
         Self {
             walkers: Vec::new(),
             most,
+            map,
+            out: EventsOut::new(daemon.key("events")),
             intake: daemon.key("intake"),
             redis_url: daemon.redis.url(),
             database_url: daemon.database.url(),
@@ -139,7 +195,7 @@ impl Roads {
             }
             self.walkers.push(Walker {
                 number,
-                road: road(number),
+                road: self.map.road(number),
                 next: Some(submitted),
                 answered: Vec::new(),
                 state: String::new(),
@@ -194,7 +250,7 @@ impl Roads {
                 self.longest_wait = self.longest_wait.max(walker.moved.elapsed());
                 walker.moved = Instant::now();
             }
-            if walker.next.is_none() && !walker.answered.contains(state) {
+            if walker.next.is_none() && !walker.has_answered(&walker.turn()) {
                 walker.next = walker.event(self.tokens.get(&id));
             }
         }
@@ -231,6 +287,11 @@ impl Roads {
                 .and_then(Result::ok);
         }
         let Some(connection) = &mut self.redis else { return };
+        let read = tokio::time::timeout(ANSWER_WITHIN, self.out.read(connection)).await;
+        if !matches!(read, Ok(Ok(()))) {
+            self.redis = None;
+            return;
+        }
         for walker in &mut self.walkers {
             let Some(event) = &walker.next else { continue };
             let mut add = redis::cmd("XADD");
@@ -243,7 +304,7 @@ impl Roads {
             }
             self.accepted += 1;
             walker.next = None;
-            walker.answered.push(walker.state.clone());
+            walker.answered.push(walker.turn());
             walker.moved = Instant::now();
         }
     }
@@ -267,10 +328,12 @@ impl Roads {
         false
     }
 
-    pub(super) async fn flush(&self) {
+    /// Empties Redis, once what it tells upstream has been read.
+    pub(super) async fn flush(&mut self) {
         let client = redis::Client::open(self.redis_url.as_str()).expect("the address is well-formed");
         if let Ok(mut connection) = client.get_multiplexed_async_connection().await {
-            let _ = redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await;
+            let flushed = self.out.read_and_flush(&mut connection).await;
+            flushed.expect("Redis is well when it is emptied");
         }
     }
 }

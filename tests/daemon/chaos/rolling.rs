@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::roads::{self, Roads};
+use super::roads::{self, Map, Roads};
 use super::target::Target;
 use super::{POLL, SETTLE_WITHIN, report};
 use crate::support::child::ChildProcess;
@@ -27,13 +27,14 @@ async fn a_rolling_restart_under_load_loses_nothing_and_repeats_nothing() {
     let target = Target::start();
     let builder = TestDaemon::builder(Database::Postgres)
         .smtp()
-        .directory(&roads::directory(most))
+        .directory(&roads::directory(most, Map::Quick))
         .setting("provisioning.poll", "200ms")
         .setting("provisioning.targets", target.setting())
+        .setting("review.mailbox", "agents@vendor.example")
         .setting("da_response.recheck", "1s");
     let mut daemon = builder.start().await;
     let mut second = daemon.start_second().await;
-    let mut roads = Roads::new(&daemon, most);
+    let mut roads = Roads::new(&daemon, most, Map::Quick);
     for round in 0..ROUNDS {
         roads.begin(BEGUN * (2 * round + 1));
         roads.go_on(&daemon).await;
@@ -61,7 +62,7 @@ async fn a_rolling_restart_under_load_loses_nothing_and_repeats_nothing() {
         assert!(start.elapsed() < SETTLE_WITHIN, "lost: {}", roads.open());
         tokio::time::sleep(POLL).await;
     }
-    let found = report::compare(&daemon, &roads, &target, SETTLE_WITHIN).await;
+    let found = report::compare(&daemon, &mut roads, &target, SETTLE_WITHIN).await;
     eprintln!("rolling restart: {found}");
     assert!(found.is_good(), "{found}\n{}", found.details());
     assert_eq!(
