@@ -164,7 +164,6 @@ impl Daemon {
         );
         let executor = made?;
         let (redis, private_redis) = open_redis(&settings, &systemd).await?;
-        remark(&settings, &store, &redis, &*environment).await;
         let pauses = Pauses::default();
         // Before any work begins: what was paused stays so over a restart.
         pauses
@@ -227,6 +226,8 @@ impl Daemon {
         let mut watched = JoinSet::new();
         watched.spawn(signs.clone().go_round());
         watched.spawn(signs.clone().tell(stop.clone()));
+        let works = signs.works.clone();
+        watched.spawn(remark(self.settings.clone(), Arc::clone(&self.environment), works));
 
         let ended_early = tokio::select! {
             biased;
@@ -277,12 +278,12 @@ impl Daemon {
     }
 }
 
-/// Tells the log what `enrolld doctor` would find, as far as it is cheap to see.
-async fn remark(settings: &Settings, store: &Store, redis: &Redis, environment: &dyn Environment) {
-    let reached = redis.health().reachable.then_some(redis);
-    for finding in doctor::at_start(settings, store, reached, environment).await {
+/// Tells the log what `enrolld doctor` finds, once the daemon works. Nothing waits for it.
+async fn remark(settings: Settings, environment: Arc<dyn Environment>, works: CancellationToken) {
+    works.cancelled().await;
+    for finding in Box::pin(doctor::remarks(&settings, environment)).await {
         let remedy = finding.remedy.unwrap_or_default();
-        tracing::warn!(check = finding.check, remedy, "{}", finding.seen);
+        tracing::warn!(remedy, "{}: {}", finding.check, finding.seen);
     }
 }
 

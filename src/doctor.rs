@@ -1,5 +1,5 @@
 //! Looks at everything the daemon stands on, and says of each thing what was seen and what to do about it (`enrolld doctor`).
-//! The daemon says the same at its start, where that costs nothing (`at_start`).
+//! The daemon tells its log the same once it has started (`remarks`).
 //!
 //! The checks run side by side, each within `CHECK_WITHIN`, and one that fails leaves the others alone. Nothing is changed:
 //! no mail is sent, no database made, no grant asked for. No finding shows a secret or a whole address.
@@ -13,10 +13,11 @@ mod targets;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use serde::Serialize;
 
 pub(crate) use self::redis::refusal;
-use crate::{environment::Environment, queue::Redis, settings::Settings, store::Store};
+use crate::{environment::Environment, settings::Settings};
 
 /// How long one check may take. Longer than a connection to the database is waited for, so that its own error is told.
 const CHECK_WITHIN: Duration = Duration::from_secs(7);
@@ -98,18 +99,20 @@ impl Finding {
 /// Carries out all checks. The order of the findings is always the same.
 pub async fn examine(settings: &Settings, environment: Arc<dyn Environment>) -> Vec<Finding> {
     // Futures of the database and of connections are large.
-    let database = Box::pin(within(
+    let database = within(
         "database",
         "see that the database server runs and is not overloaded",
         database::check(settings, &*environment),
-    ));
-    let redis = Box::pin(within(
+    )
+    .boxed();
+    let redis = within(
         "redis",
         "see that Redis runs and is not overloaded",
         redis::check(settings),
-    ));
-    let mail = Box::pin(within("mail", "see that the mail server runs", mail::check(settings)));
-    let targets = Box::pin(targets::check(settings, &environment));
+    )
+    .boxed();
+    let mail = within("mail", "see that the mail server runs", mail::check(settings)).boxed();
+    let targets = targets::check(settings, &environment).boxed();
     let (database, redis, mail, targets) = tokio::join!(database, redis, mail, targets);
     [
         settings::check(settings),
@@ -122,31 +125,11 @@ pub async fn examine(settings: &Settings, environment: Arc<dyn Environment>) -> 
     .concat()
 }
 
-/// What a daemon that starts should tell in its log: what of all this can be seen without waiting for anything that it does not
-/// wait for anyway. What `Settings::warnings` holds is not among it.
-pub(crate) async fn at_start(
-    settings: &Settings,
-    store: &Store,
-    redis: Option<&Redis>,
-    environment: &dyn Environment,
-) -> Vec<Finding> {
-    let clock = async {
-        let clock = within(
-            "clock",
-            "see that the database answers",
-            database::clock(store, environment),
-        );
-        clock.await
-    };
-    let kept = async {
-        match redis {
-            Some(handle) => within("redis", "see that Redis answers", redis::kept(settings, handle)).await,
-            None => Vec::new(),
-        }
-    };
-    let (clock, kept) = tokio::join!(clock, kept);
-    let mut findings = [vec![settings::link_key(settings)], clock, kept].concat();
-    findings.retain(|finding| finding.result != Verdict::Ok);
+/// What a daemon that has started tells its log: all that is not as it should be, but for what `Settings::warnings` holds, which it
+/// has told before.
+pub(crate) async fn remarks(settings: &Settings, environment: Arc<dyn Environment>) -> Vec<Finding> {
+    let mut findings = examine(settings, environment).await;
+    findings.retain(|finding| finding.result != Verdict::Ok && finding.check != settings::CHECK);
     findings
 }
 
@@ -160,7 +143,7 @@ async fn within(check: &str, remedy: &str, findings: impl Future<Output = Vec<Fi
 }
 
 /// The best of a few round trips; `None` when one fails.
-async fn latency<E>(mut ping: impl AsyncFnMut() -> Result<(), E>) -> Option<Duration> {
+async fn latency<E, F: Future<Output = Result<(), E>>>(ping: impl Fn() -> F) -> Option<Duration> {
     let mut best = Duration::MAX;
     for _ in 0..PINGS {
         let start = tokio::time::Instant::now();

@@ -47,6 +47,8 @@ pub(super) struct Signs {
     /// Whether this daemon takes in events.
     pub(super) takes_in: Arc<AtomicBool>,
     pub(super) daemon_id: String,
+    /// Cancelled once the daemon works.
+    pub(super) works: CancellationToken,
 }
 
 impl Signs {
@@ -84,6 +86,7 @@ impl Signs {
                     if !is_ready {
                         tracing::info!(daemon = self.daemon_id, version = env!("CARGO_PKG_VERSION"), "ready");
                         is_ready = true;
+                        self.works.cancel();
                     }
                     self.systemd
                         .works(working(self.takes_in.load(Ordering::Relaxed)).to_owned());

@@ -135,6 +135,7 @@ impl Daemon {
             tally: Arc::clone(&self.tally),
             takes_in: Arc::clone(&self.takes_in),
             daemon_id: self.identity.id.clone(),
+            works: CancellationToken::new(),
         }
     }
 

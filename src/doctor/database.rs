@@ -81,7 +81,7 @@ async fn server(url: &DatabaseUrl, store: &Store) -> Vec<Finding> {
         Ok(server) => server,
         Err(error) => return vec![unanswered("database", &error)],
     };
-    let Some(latency) = latency(async || store.ping().await).await else {
+    let Some(latency) = latency(|| store.ping()).await else {
         return vec![Finding::problem(
             "database",
             "the connection was lost while it was measured",
@@ -124,7 +124,7 @@ async fn server(url: &DatabaseUrl, store: &Store) -> Vec<Finding> {
 }
 
 /// This host's clock against the one that all daemons share. None on SQLite, which is of this host.
-pub(super) async fn clock(store: &Store, environment: &dyn Environment) -> Vec<Finding> {
+async fn clock(store: &Store, environment: &dyn Environment) -> Vec<Finding> {
     if store.is_sqlite() {
         return Vec::new();
     }

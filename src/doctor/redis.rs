@@ -72,7 +72,7 @@ async fn server(settings: &Settings, redis: &Redis) -> Vec<Finding> {
 }
 
 async fn reached(redis: &Redis, facts: &ServerFacts) -> Finding {
-    let Some(latency) = latency(async || redis.ping().await).await else {
+    let Some(latency) = latency(|| redis.ping()).await else {
         return Finding::problem(
             "redis",
             "the connection was lost while it was measured",
@@ -98,14 +98,6 @@ async fn reached(redis: &Redis, facts: &ServerFacts) -> Finding {
         Finding::warning("redis", format!("{seen}, which is slow"), "run the daemon nearer to it")
     } else {
         Finding::ok("redis", seen)
-    }
-}
-
-/// What Redis may lose, as the log tells it at the start; nothing while it is away.
-pub(super) async fn kept(settings: &Settings, redis: &Redis) -> Vec<Finding> {
-    match redis.server_facts().await {
-        Ok(facts) => judged(settings, &facts).into(),
-        Err(_) => Vec::new(),
     }
 }
 

@@ -3,17 +3,20 @@
 use super::{Finding, split_advice};
 use crate::settings::Settings;
 
+/// The name of what tells the warnings of the settings.
+pub(super) const CHECK: &str = "settings";
+
 pub(super) fn check(settings: &Settings) -> Vec<Finding> {
     let mut findings: Vec<Finding> = settings
         .warnings
         .iter()
         .map(|warning| {
             let (seen, remedy) = split_advice(warning, "see `config/default.toml` for what the key means");
-            Finding::warning("settings", seen, remedy)
+            Finding::warning(CHECK, seen, remedy)
         })
         .collect();
     if findings.is_empty() {
-        findings.push(Finding::ok("settings", "sound, and nothing to remark"));
+        findings.push(Finding::ok(CHECK, "sound, and nothing to remark"));
     }
     findings.push(link_key(settings));
     findings.extend(mailboxes(settings));
@@ -21,7 +24,7 @@ pub(super) fn check(settings: &Settings) -> Vec<Finding> {
 }
 
 /// Who can read the database could open every link in it, were its key there as well (D7).
-pub(super) fn link_key(settings: &Settings) -> Finding {
+fn link_key(settings: &Settings) -> Finding {
     match settings.security.link_keys.len() {
         0 => Finding::warning(
             "link key",

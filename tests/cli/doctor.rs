@@ -430,12 +430,18 @@ fn a_daemon_tells_its_log_the_same() {
     let settings = SETTINGS.replace("security.link_key", "# ");
     let enrolld = Enrolld::migrated(&format!("redis.url = '{}'\n{settings}", redis.url()));
     let _daemon = started(&enrolld);
-    let log = fs::read_to_string(enrolld.path("log")).expect("it was written");
     for told in [
         "security.link_key is not set",
         "Redis keeps no append-only file",
         "set `appendonly yes`",
+        "mails are written to a folder",
+        "directory: is empty",
     ] {
-        assert!(log.contains(told), "{told}: {log}");
+        let begun = Instant::now();
+        let log = || fs::read_to_string(enrolld.path("log")).expect("it was written");
+        while !log().contains(told) {
+            assert!(begun.elapsed() < PATIENCE, "{told}: {}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }

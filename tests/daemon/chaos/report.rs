@@ -56,10 +56,9 @@ impl fmt::Display for Found {
 /// The mails that a registration gets on its road.
 fn mails_of(walker: &Walker) -> BTreeSet<&'static str> {
     match walker.road {
-        Road::Founding => ["verification", "welcome", "customer_administrator", "da_terms"].into(),
+        Road::Founding | Road::Appointed => ["verification", "welcome", "customer_administrator", "da_terms"].into(),
         Road::Granted => ["access_approved"].into(),
         Road::Denied => ["access_denied"].into(),
-        Road::Appointed => ["verification", "welcome", "customer_administrator", "da_terms"].into(),
         Road::Silent | Road::Rejected => ["rejected"].into(),
         Road::Withdrawn => BTreeSet::new(),
     }

@@ -50,12 +50,12 @@ impl Map {
     fn road(self, n: usize) -> Road {
         match n % 10 {
             0 | 1 => Road::Founding,
-            2 | 3 => Road::Granted,
             4 => Road::Denied,
             5 => Road::Appointed,
             6 => Road::Rejected,
             7 => Road::Withdrawn,
             8 if self == Self::Whole => Road::Silent,
+            // 2, 3, 9, and 8 on the quick map.
             _ => Road::Granted,
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::steps::{Applicant, JOINER, NEWBIE, confirm, first, press, select};
+use crate::support::child::PATIENCE;
 use crate::support::companies::{companies, submitted_at};
 use crate::support::daemon::TestDaemon;
 use crate::support::database::{Database, DatabaseServer};
@@ -73,6 +74,48 @@ async fn redis_may_be_emptied_while_registrations_wait(database: Database) {
         daemon.log().contains("were not in their stream"),
         "the audit has found what was lost"
     );
+}
+
+/// Whatever all work stands on makes the daemon unready; what some jobs wait for does not, since pages and the others go on.
+#[tokio::test]
+async fn readiness_tells_what_all_work_waits_for() {
+    let mut daemon = TestDaemon::builder(Database::Postgres).smtp().start().await;
+    let asked = async |daemon: &TestDaemon, path: &str| {
+        let answer = reqwest::get(daemon.at(path)).await.expect("the daemon answers");
+        (answer.status().as_u16(), answer.text().await.expect("a body"))
+    };
+    let readiness = async |daemon: &TestDaemon, wanted: u16| {
+        let start = Instant::now();
+        loop {
+            let (status, body) = asked(daemon, "/readyz").await;
+            if status == wanted {
+                return serde_json::from_str::<Value>(&body).expect("it is JSON");
+            }
+            assert!(start.elapsed() < PATIENCE, "{status} for {wanted}: {body}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let server = |daemon: &mut TestDaemon, stop: bool| {
+        let DatabaseServer::Postgres(server) = &mut daemon.database else {
+            unreachable!("the builder was told so")
+        };
+        if stop { server.stop() } else { server.restart() }
+    };
+    server(&mut daemon, true);
+    let body = readiness(&daemon, 503).await;
+    assert_eq!(
+        (&body["ready"], &body["checks"]["database"]["ok"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(body["checks"]["redis"]["ok"], true, "{body}");
+    assert_eq!(asked(&daemon, "/healthz").await, (200, "ok".to_owned()));
+    server(&mut daemon, false);
+    assert_eq!(readiness(&daemon, 200).await["ready"], true);
+
+    daemon.smtp.as_mut().expect("the builder was told so").stop();
+    daemon.send(&NEWBIE.submitted("reg-1")).await;
+    daemon.wait_state("reg-1", "awaiting_organization").await;
+    assert_eq!(asked(&daemon, "/readyz").await.0, 200);
 }
 
 async fn while_redis_stalls_work_waits(database: Database) {

@@ -42,13 +42,14 @@ async fn the_running_jobs_of_a_killed_daemon_are_taken_over_in_time() {
     daemon.send_all(&assigned).await;
     // Both are in the middle of calls.
     let running = "SELECT d.pid, COUNT(*) AS number FROM jobs j JOIN daemons d ON d.id = j.daemon_id \
-                   WHERE j.state = 'running' GROUP BY d.pid";
+                   WHERE j.state = 'running' AND j.kind = 'provisioning_sync' GROUP BY d.pid";
     let start = Instant::now();
     let number = loop {
         let rows = daemon.rows(running).await;
         let of_second = rows.iter().find(|row| row["pid"].as_u64() == Some(second.id().into()));
+        let calls = daemon.count("jobs WHERE kind = 'provisioning_sync'").await;
         if let Some(number) = of_second
-            .filter(|_| rows.len() == 2)
+            .filter(|_| rows.len() == 2 && calls == CALLS)
             .and_then(|row| row["number"].as_u64())
         {
             break number;
