@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::open::{executor_of_a_command, rules};
 use self::{
-    open::{executor, host_name, link_keys, listen, open_redis, open_store, publish_address},
+    open::{Outlets, executor, host_name, link_keys, listen, open_redis, open_store, publish_address},
     sole::Sole,
     work::Tally,
 };
@@ -42,6 +42,7 @@ use crate::{
     progress::Progress,
     queue::{JobRef, Redis},
     settings::Settings,
+    spans::Spans,
     store::{Store, daemons::Daemon as Identity},
 };
 
@@ -150,19 +151,18 @@ impl Daemon {
             host: host_name(),
             pid: std::process::id(),
         };
+        let spans = Spans::start(&settings.tracing, &identity.id, &identity.host)
+            .context("spans cannot be sent (tracing.otlp_endpoint)")?;
         let fullness = Fullness::default();
         let (dispatch, dispatched) = Dispatch::channel(fullness.clone());
         let committed = Arc::new(Notify::new());
-        let made = executor(
-            &settings,
-            &store,
-            &environment,
-            link_keys,
+        let outlets = Outlets {
             dispatch,
-            &committed,
-            &identity.id,
-        );
-        let executor = made?;
+            committed: Arc::clone(&committed),
+            spans,
+            daemon_id: identity.id.clone(),
+        };
+        let executor = executor(&settings, &store, &environment, link_keys, outlets)?;
         let (redis, private_redis) = open_redis(&settings, &systemd).await?;
         let pauses = Pauses::default();
         // Before any work begins: what was paused stays so over a restart.
@@ -267,6 +267,7 @@ impl Daemon {
             self.store.give_leases_back(&self.identity.id).await?;
             self.store.stopped(&self.identity.id, self.environment.now()).await
         };
+        self.executor.spans().close().await;
         if !matches!(tokio::time::timeout(FAREWELL_WITHIN, said).await, Ok(Ok(()))) {
             tracing::warn!("the database does not know that this daemon has stopped; others find out by themselves");
         }

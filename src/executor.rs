@@ -32,6 +32,7 @@ use enrolld_jobs::{
 };
 use lettre::message::Mailbox;
 
+pub(crate) use ending::Ended;
 pub use entitlement::DecidedByDa;
 
 use crate::{
@@ -43,6 +44,7 @@ use crate::{
     metrics,
     provisioning::HttpTargets,
     settings::WorkersSettings,
+    spans::Spans,
     store::{
         Store,
         entities::link,
@@ -94,6 +96,8 @@ pub struct Parts {
     pub dispatch: Dispatch,
     /// Told after each commit, so that notices go out at once.
     pub committed: Arc<tokio::sync::Notify>,
+    /// Takes spans.
+    pub spans: Spans,
     /// This daemon's id.
     pub daemon_id: String,
     /// Attempts and time-outs of each kind of job.
@@ -206,6 +210,16 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// The class of its error.
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::Unavailable(unavailable) => unavailable.service,
+            Self::Contention(_) => "contention",
+            Self::Store(error) if error.is_temporary() => "database",
+            Self::Store(_) => "database_refused",
+        }
+    }
+
     /// Whether the same may succeed later.
     pub const fn is_temporary(&self) -> bool {
         match self {
@@ -229,6 +243,11 @@ impl Executor {
     /// The time.
     pub fn now(&self) -> DateTime<Utc> {
         self.0.environment.now()
+    }
+
+    /// Where spans go.
+    pub(crate) fn spans(&self) -> &Spans {
+        &self.0.spans
     }
 
     /// A trace that begins here.

@@ -31,6 +31,7 @@ pub mod report;
 pub mod retention;
 pub mod schedule;
 pub mod settings;
+pub mod spans;
 pub mod status;
 pub mod store;
 pub mod ticks;

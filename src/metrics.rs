@@ -17,7 +17,7 @@ use std::{
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use enrolld_jobs::{
     effect::{AlertCode, MailKind},
-    job::{JobKind, Outcome},
+    job::JobKind,
     provisioning_sync::{Answer, Call},
     refusal::Reason,
     registration::StateName,
@@ -26,7 +26,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 
 use self::names::Kind;
-use crate::settings::ProvisioningTarget;
+use crate::{executor::Ended, settings::ProvisioningTarget};
 
 /// A gauge that has not been set for so long is shown no more: better nothing than what was true once. More than the minute that may
 /// lie between two calls of a target which is down.
@@ -185,24 +185,12 @@ impl Drop for Running {
     }
 }
 
-/// A run has ended; `is_dead` if the job has with it.
-pub(crate) fn job_ended(kind: JobKind, outcome: &Outcome, is_dead: bool) {
-    let (result, failure) = match outcome {
-        Outcome::Done(_) => ("succeeded", None),
-        Outcome::Snooze(..) => ("snoozed", None),
-        Outcome::Retry(failure) | Outcome::Fail(failure) if is_dead => ("dead", Some(failure)),
-        Outcome::Retry(failure) | Outcome::Fail(failure) => ("retried", Some(failure)),
-        Outcome::Unavailable(failure) => ("postponed", Some(failure)),
-    };
-    count_run(kind, result);
-    if let Some(failure) = failure {
-        count_failure(kind, failure.class);
+/// A run has ended.
+pub(crate) fn job_ended(kind: JobKind, ended: Ended) {
+    count_run(kind, ended.result);
+    if let Some(class) = ended.class {
+        count_failure(kind, class);
     }
-}
-
-/// A run has ended with the decision that it led to.
-pub(crate) fn job_decided(kind: JobKind) {
-    count_run(kind, "succeeded");
 }
 
 /// A job that ends daemons is given up.
@@ -292,11 +280,7 @@ pub(crate) fn mail_server_asked(answered: bool, took: Duration) {
 
 /// A target was called.
 pub(crate) fn target_called(target: &str, call: Call, answer: &Answer, took: Duration) {
-    let method = match call {
-        Call::Put => "PUT",
-        Call::Get => "GET",
-        Call::Delete => "DELETE",
-    };
+    let method = call.method();
     let (answer, up) = match answer {
         Answer::Accepted => ("accepted", true),
         Answer::Done => ("done", true),

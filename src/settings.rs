@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 pub use credentials::credentials_dir;
 pub use engine::{
     DirectoryKind, DirectorySettings, DispatcherSettings, HeartbeatSettings, IntakeSettings, JOBS, LogFormat,
-    LogSettings, MetricsSettings, ShutdownSettings, WorkerSettings, WorkersSettings,
+    LogSettings, MetricsSettings, ShutdownSettings, TracingSettings, WorkerSettings, WorkersSettings,
 };
 pub use http::{HttpSettings, SecuritySettings};
 pub use layers::DEFAULT_TOML;
@@ -109,6 +109,8 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// `log`.
     pub log: LogSettings,
+    /// `tracing`.
+    pub tracing: TracingSettings,
     /// What works but is probably not meant; for people, one sentence each.
     pub warnings: Vec<String>,
     described: Vec<Setting>,
@@ -217,6 +219,7 @@ impl Settings {
             shutdown: ShutdownSettings::read(reader),
             metrics: MetricsSettings::read(reader),
             log: LogSettings::read(reader),
+            tracing: TracingSettings::read(reader),
             warnings: Vec::new(),
             described: Vec::new(),
             given: BTreeMap::new(),

@@ -83,6 +83,17 @@ pub enum Call {
     Delete,
 }
 
+impl Call {
+    /// The method of HTTP.
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::Put => "PUT",
+            Self::Get => "GET",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
 /// What a target answered, or what came instead of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -107,6 +118,17 @@ pub enum Answer {
         /// What the target said, for people; at most 200 characters.
         detail: String,
     },
+}
+
+impl Answer {
+    /// The class of the error, where it is one.
+    pub const fn class(&self) -> Option<&'static str> {
+        match self {
+            Self::Accepted | Self::Done | Self::Missing => None,
+            Self::NotNow { .. } => Some("target_unavailable"),
+            Self::Refused { .. } => Some("target_refused"),
+        }
+    }
 }
 
 /// What follows from an answer.

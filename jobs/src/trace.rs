@@ -1,7 +1,7 @@
 //! Which request something belongs to, across systems: the trace of [W3C Trace Context](https://www.w3.org/TR/trace-context/), which
 //! CloudEvents carry in the extension attribute `traceparent`.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU64};
 
 use uuid::Uuid;
 
@@ -14,11 +14,13 @@ pub const HEAD_CHARS: usize = 55;
 /// The flag that says that the caller records the trace; no other is passed on.
 const SAMPLED: u8 = 1;
 
-/// A trace: its id, and whether its caller records it.
+/// A trace, seen from a part of the work on it: its id, whether its caller records it, and that part, a *span*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Trace {
     id: u128,
     flags: u8,
+    /// Never zero.
+    span: Option<NonZeroU64>,
 }
 
 impl Trace {
@@ -32,12 +34,13 @@ impl Trace {
         let version = hexadecimal(version, 2)?;
         // A later version may say more, behind another hyphen.
         let is_whole = rest.is_empty() || version > 0 && rest.starts_with('-');
-        if version == 0xff || !is_whole || hexadecimal(parent, 16)? == 0 {
+        if version == 0xff || !is_whole {
             return None;
         }
+        let span = Some(span_id(parent)?);
         let id = hexadecimal(id, 32).filter(|id| *id != 0)?;
         let flags = u8::try_from(hexadecimal(flags, 2)?).ok()? & SAMPLED;
-        Some(Self { id, flags })
+        Some(Self { id, flags, span })
     }
 
     /// The trace of the event with this key, which came without one: the same however often it comes.
@@ -50,15 +53,22 @@ impl Trace {
         Self {
             id: id.as_u128(),
             flags: 0,
+            span: None,
         }
     }
 
     /// As [`Trace`] is written with [`fmt::Display`].
     pub fn of_kept(text: &str) -> Option<Self> {
-        let (id, flags) = text.split_once('-')?;
+        let parts: Vec<_> = text.split('-').collect();
+        let (id, flags, span) = match parts.as_slice() {
+            // As a release wrote it that knew no parts.
+            [id, flags] => (id, flags, None),
+            [id, flags, span] => (id, flags, Some(span_id(span)?)),
+            _ => return None,
+        };
         let id = hexadecimal(id, 32).filter(|id| *id != 0)?;
         let flags = u8::try_from(hexadecimal(flags, 2)?).ok()?;
-        Some(Self { id, flags })
+        Some(Self { id, flags, span })
     }
 
     /// The id alone, as logs and tracing systems show it: 32 hexadecimal digits.
@@ -66,18 +76,37 @@ impl Trace {
         format!("{:032x}", self.id)
     }
 
-    /// What goes out with `part`, something of this trace: the same whenever it goes out.
-    pub fn traceparent(self, part: &str) -> String {
-        let name = format!("part\n{:032x}\n{part}", self.id);
-        let (part, _) = Uuid::new_v5(&NAMESPACE, name.as_bytes()).as_u64_pair();
-        format!("00-{:032x}-{part:016x}-{:02x}", self.id, self.flags)
+    /// The trace, seen from a part of the work that has this name, which none beside it has: the same whenever it is asked for.
+    #[must_use]
+    pub fn part(self, name: &str) -> Self {
+        let name = format!("part\n{:032x}\n{name}", self.id);
+        let (span, _) = Uuid::new_v5(&NAMESPACE, name.as_bytes()).as_u64_pair();
+        // Version and variant are among the bits: it is never zero.
+        let span = NonZeroU64::new(span);
+        Self { span, ..self }
+    }
+
+    /// The part of the work that it is seen from; `None` where the trace begins.
+    pub const fn span(self) -> Option<NonZeroU64> {
+        self.span
+    }
+
+    /// The `traceparent` of what this part of the work sends out under `name`.
+    pub fn traceparent(self, name: &str) -> String {
+        let span = self.span.or_else(|| self.part(name).span).map_or(1, NonZeroU64::get);
+        format!("00-{:032x}-{span:016x}-{:02x}", self.id, self.flags)
     }
 }
 
-/// As it is kept: the id, a hyphen and the flags.
+fn span_id(text: &str) -> Option<NonZeroU64> {
+    NonZeroU64::new(u64::try_from(hexadecimal(text, 16)?).ok()?)
+}
+
+/// As it is kept: the id, the flags, and the part of the work if there is one, with hyphens between.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}-{:02x}", self.id, self.flags)
+        write!(f, "{:032x}-{:02x}", self.id, self.flags)?;
+        self.span.map_or(Ok(()), |span| write!(f, "-{span:016x}"))
     }
 }
 
@@ -107,7 +136,7 @@ mod tests {
         ] {
             let trace = Trace::of_traceparent(&text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(trace.id(), ID);
-            assert_eq!(trace.to_string(), format!("{ID}-{flags:02x}"));
+            assert_eq!(trace.to_string(), format!("{ID}-{flags:02x}-00f067aa0ba902b7"));
             assert_eq!(Trace::of_kept(&trace.to_string()), Some(trace));
         }
     }
@@ -137,10 +166,31 @@ mod tests {
     #[test]
     fn what_goes_out_is_a_traceparent_of_the_same_trace() {
         let trace = Trace::of_traceparent(&format!("00-{ID}-00f067aa0ba902b7-01")).expect("it is one");
-        let sent = trace.traceparent("reg-1:1");
-        assert_eq!(Trace::of_traceparent(&sent), Some(trace), "{sent}");
-        assert_eq!(sent, trace.traceparent("reg-1:1"));
-        assert_ne!(sent, trace.traceparent("reg-1:2"), "each is a part of its own");
+        let part = trace.part("job/1");
+        assert_eq!((part.id(), part), (trace.id(), trace.part("job/1")));
+        assert_ne!(part.span(), trace.span());
+        assert_ne!(part, trace.part("job/2"), "each is a part of its own");
+        assert_eq!(Trace::of_traceparent(&part.traceparent("x")), Some(part));
+        // A trace that begins here has no part yet.
+        let begun = Trace::of_event("/portal", "e-1");
+        let sent = begun.traceparent("reg-1:1");
+        assert_eq!(Trace::of_traceparent(&sent), Some(begun.part("reg-1:1")), "{sent}");
+    }
+
+    #[test]
+    fn what_an_earlier_release_kept_is_read() {
+        let kept = Trace::of_kept(&format!("{ID}-01")).expect("it is one");
+        assert_eq!((kept.id().as_str(), kept.span()), (ID, None));
+        for broken in [
+            "",
+            "-",
+            "0-01",
+            &format!("{ID}-01-0000000000000000"),
+            &format!("{ID}-01-x"),
+            &format!("{ID}-01-00f067aa0ba902b7-"),
+        ] {
+            assert_eq!(Trace::of_kept(broken), None, "{broken}");
+        }
     }
 
     #[test]

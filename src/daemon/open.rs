@@ -21,6 +21,7 @@ use crate::{
     provisioning::{HttpTargets, Limits},
     queue::{self, Redis},
     settings::{DatabaseUrl, Settings},
+    spans::Spans,
     store::{Store, error::StoreError},
 };
 
@@ -119,15 +120,21 @@ pub(super) fn publish_address(data_dir: &Path, address: SocketAddr) -> anyhow::R
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
+/// Where an executor hands on what it has done, and in whose name.
+pub(super) struct Outlets {
+    pub(super) dispatch: Dispatch,
+    pub(super) committed: Arc<Notify>,
+    pub(super) spans: Spans,
+    pub(super) daemon_id: String,
+}
+
 /// The executor, with all that it stands on.
 pub(super) fn executor(
     settings: &Settings,
     store: &Store,
     environment: &Arc<dyn Environment>,
     link_keys: LinkKeys,
-    dispatch: Dispatch,
-    committed: &Arc<Notify>,
-    daemon_id: &str,
+    outlets: Outlets,
 ) -> anyhow::Result<Executor> {
     let supervisor = settings.review.supervisor.clone();
     Ok(Executor::new(Parts {
@@ -143,9 +150,10 @@ pub(super) fn executor(
         agents: settings.review.mailbox.clone(),
         supervisor: supervisor.or_else(|| settings.ops.mailbox.clone()),
         ops: settings.ops.mailbox.clone(),
-        dispatch,
-        committed: Arc::clone(committed),
-        daemon_id: daemon_id.to_owned(),
+        dispatch: outlets.dispatch,
+        committed: outlets.committed,
+        spans: outlets.spans,
+        daemon_id: outlets.daemon_id,
         workers: settings.workers.clone(),
         store: store.clone(),
     }))
@@ -156,15 +164,13 @@ pub(crate) async fn executor_of_a_command(settings: &Settings, store: &Store) ->
     let environment: Arc<dyn Environment> = Arc::new(System);
     let keys = link_keys(settings, store, &*environment).await?;
     let (dispatch, _) = Dispatch::channel(Fullness::default());
-    executor(
-        settings,
-        store,
-        &environment,
-        keys,
+    let outlets = Outlets {
         dispatch,
-        &Arc::default(),
-        "command",
-    )
+        committed: Arc::default(),
+        spans: Spans::default(),
+        daemon_id: "command".to_owned(),
+    };
+    executor(settings, store, &environment, keys, outlets)
 }
 
 /// The targets, each with its share of the workers.

@@ -29,6 +29,39 @@ use crate::{
 /// Longest error text kept, in characters.
 const MAX_ERROR_CHARS: usize = 1000;
 
+/// How a run has ended, for those who count and trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// What became of the job.
+    pub(crate) result: &'static str,
+    /// The class of its failure, if it has failed.
+    pub(crate) class: Option<&'static str>,
+}
+
+impl Ended {
+    /// With the decision that it led to.
+    pub(super) const DECIDED: Self = Self {
+        result: "succeeded",
+        class: None,
+    };
+
+    /// With `outcome`; `is_dead` if the job has died of it.
+    const fn of(outcome: &Outcome, is_dead: bool) -> Self {
+        let (result, failure) = match outcome {
+            Outcome::Done(_) => ("succeeded", None),
+            Outcome::Snooze(..) => ("snoozed", None),
+            Outcome::Retry(failure) | Outcome::Fail(failure) if is_dead => ("dead", Some(failure)),
+            Outcome::Retry(failure) | Outcome::Fail(failure) => ("retried", Some(failure)),
+            Outcome::Unavailable(failure) => ("postponed", Some(failure)),
+        };
+        let class = match failure {
+            Some(failure) => Some(failure.class),
+            None => None,
+        };
+        Self { result, class }
+    }
+}
+
 /// Whether a run is through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finished {
@@ -39,8 +72,8 @@ pub(super) enum Finished {
 }
 
 impl Executor {
-    /// Writes what the run came to.
-    pub(super) async fn finish(&self, kind: JobKind, row: &job::Model, ran: Ran) -> Finished {
+    /// Writes what the run came to, and tells it; `None` if what it rests on has changed meanwhile, and it must be made again.
+    pub(super) async fn finish(&self, kind: JobKind, row: &job::Model, ran: Ran) -> Option<Ended> {
         let (write, ended) = match &ran.outcome {
             Outcome::Done(note) => (self.succeeded(row, note.clone()), true),
             Outcome::Snooze(span, note) => (self.snoozing(row, *span, note.clone()), false),
@@ -63,11 +96,14 @@ impl Executor {
             // A mail that is tried again still waits.
             besides.mail = None;
         }
-        let finished = self.end(kind, row, write, besides, ran.event).await;
-        if finished == Finished::Yes {
-            metrics::job_ended(kind, &ran.outcome, is_dead);
+        match self.end(kind, row, write, besides, ran.event).await {
+            Finished::Yes => {
+                let ended = Ended::of(&ran.outcome, is_dead);
+                metrics::job_ended(kind, ended);
+                Some(ended)
+            }
+            Finished::Again => None,
         }
-        finished
     }
 
     /// Writes what became of the job, with what it means for the registration: what the run brought, else that a job of ours is dead

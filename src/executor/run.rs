@@ -12,12 +12,13 @@ use enrolld_jobs::{
 use futures::FutureExt as _;
 use tracing::Instrument as _;
 
-use super::{Applied, Cause, Executor, Trouble, ending::Finished};
+use super::{Applied, Cause, Ended, Executor, Trouble};
 use crate::{
     logging::traced,
     metrics,
     patience::Patience,
     queue::JobRef,
+    spans::{Kind, Span},
     store::{
         entities::job,
         jobs::Gone,
@@ -107,27 +108,46 @@ impl Executor {
     }
 
     async fn run(&self, kind: JobKind, reference: JobRef, rescued: bool) {
-        if let Some(row) = self.load(reference).await {
-            let span = traced(trace_of(&row));
-            // What it awaits is large.
-            let run = Box::pin(self.run_loaded(kind, reference, row, rescued));
-            run.instrument(span).await;
-        }
+        let Some(mut row) = self.load(reference).await else {
+            return;
+        };
+        // What follows from the run is the doing of this part of the work.
+        let parent = trace_of(&row);
+        let own = parent.part(&format!("job/{}/{}", row.id, reference.run_no));
+        row.trace = Some(own.to_string());
+        let (begun, mut attributes) = (self.now(), about(&row));
+        // What it awaits is large.
+        let run = Box::pin(self.run_loaded(kind, reference, row, rescued));
+        let Some(ended) = run.instrument(traced(own)).await else {
+            return;
+        };
+        attributes.push(("enrolld.job.result", ended.result.to_owned()));
+        self.0.spans.record(Span {
+            parent,
+            own,
+            name: format!("job {}", kind.as_str()).into(),
+            kind: Kind::Consumer,
+            begun,
+            ended: self.now(),
+            attributes,
+            error: ended.class.map(str::to_owned),
+        });
     }
 
-    async fn run_loaded(&self, kind: JobKind, reference: JobRef, mut row: job::Model, rescued: bool) {
+    /// `None` where the entry is one of an earlier run, or somebody else's by now.
+    async fn run_loaded(&self, kind: JobKind, reference: JobRef, mut row: job::Model, rescued: bool) -> Option<Ended> {
         let expected = i64::from(reference.run_no) == row.run_no;
         if !expected || !(row.state == "queued" || rescued && row.state == "running") {
             tracing::debug!(job = %reference.id, run = reference.run_no, "an entry of an earlier run is dropped");
             metrics::job_redelivered(kind);
-            return;
+            return None;
         }
         let _running = metrics::Running::begin(kind, self.waited(&row));
         if !kind.has_outside_effect() {
             // Nobody needs to know before the end.
             row.started_ms = Some(milliseconds(self.now()));
         } else if !self.start(&mut row).await {
-            return;
+            return None;
         }
         if row.requeues > 0 {
             self.revived(&row).await;
@@ -135,14 +155,15 @@ impl Executor {
         for _ in 0..MAX_REPEATS {
             // Otherwise the decision that it led to has settled the job.
             let Some(ran) = self.guarded(kind, &row).await else {
-                return;
+                return Some(Ended::DECIDED);
             };
-            if Box::pin(self.finish(kind, &row, ran)).await == Finished::Yes {
-                return;
+            let ended = Box::pin(self.finish(kind, &row, ran)).await;
+            if ended.is_some() {
+                return ended;
             }
         }
         let failure = Failure::new("contention", "what the job rests on changed at every try");
-        Box::pin(self.finish(kind, &row, Outcome::Unavailable(failure).into())).await;
+        Box::pin(self.finish(kind, &row, Outcome::Unavailable(failure).into())).await
     }
 
     /// How long the job has been queued.
@@ -208,7 +229,7 @@ impl Executor {
             .await
         {
             Ok(Applied::Changed(_)) => {
-                metrics::job_decided(kind);
+                metrics::job_ended(kind, Ended::DECIDED);
                 return None;
             }
             Ok(Applied::Dropped(_)) => return None,
@@ -385,11 +406,22 @@ pub(super) fn trace_of(row: &job::Model) -> Trace {
 
 /// What is away is nobody's fault; what the database refuses is ours.
 pub(super) fn troubled(trouble: &Trouble) -> Outcome {
-    let message = trouble.to_string();
-    match trouble {
-        Trouble::Unavailable(unavailable) => Outcome::Unavailable(Failure::new(unavailable.service, message)),
-        Trouble::Contention(_) => Outcome::Unavailable(Failure::new("contention", message)),
-        Trouble::Store(error) if error.is_temporary() => Outcome::Unavailable(Failure::new("database", message)),
-        Trouble::Store(_) => Outcome::Retry(Failure::new("database_refused", message)),
+    let failure = Failure::new(trouble.class(), trouble.to_string());
+    if trouble.is_temporary() {
+        Outcome::Unavailable(failure)
+    } else {
+        Outcome::Retry(failure)
     }
+}
+
+/// What is told of a job with its span.
+fn about(row: &job::Model) -> Vec<(&'static str, String)> {
+    let registration = row.registration_id.clone();
+    let mut about = vec![
+        ("enrolld.job.id", row.id.clone()),
+        ("enrolld.job.kind", row.kind.clone()),
+        ("enrolld.job.run", row.run_no.to_string()),
+    ];
+    about.extend(registration.map(|id| ("enrolld.registration.id", id)));
+    about
 }

@@ -15,11 +15,12 @@ use uuid::Uuid;
 
 use super::{
     Executor, Trouble,
-    run::{Ran, troubled},
+    run::{Ran, trace_of, troubled},
 };
 use crate::{
     mail::{Addressee, Letter, SendError, render},
     metrics,
+    spans::{Kind, Span},
     store::{
         entities::{job, mail},
         error::StoreError,
@@ -187,8 +188,22 @@ impl Executor {
             Ok(false) => return Outcome::Done(Some("taken over by another daemon".to_owned())).into(),
             Err(trouble) => return troubled(&trouble).into(),
         }
-        let asked = Instant::now();
+        let (asked, begun) = (Instant::now(), self.now());
         let sent = self.0.mailer.send(&letter).await;
+        let parent = trace_of(row);
+        self.0.spans.record(Span {
+            parent,
+            own: parent.part("mail"),
+            name: "mail".into(),
+            kind: Kind::Client,
+            begun,
+            ended: self.now(),
+            attributes: vec![
+                ("enrolld.mail.id", letter.id.to_string()),
+                ("enrolld.mail.kind", letter.kind.as_str().to_owned()),
+            ],
+            error: sent.is_err().then(|| result_of(sent.as_ref()).to_owned()),
+        });
         metrics::mail_server_asked(!matches!(sent, Err(SendError::Unavailable { .. })), asked.elapsed());
         metrics::mail(letter.kind, result_of(sent.as_ref()));
         if let Err(error) = sent {

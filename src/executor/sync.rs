@@ -5,6 +5,7 @@ use enrolld_jobs::{
     job::{Failure, Outcome},
     ports::Provisioner as _,
     provisioning_sync::{Call, Phase, Progress, SyncedGrant, Wanted, first_call, idempotency_key, progress},
+    trace::Trace,
     values::{AccountId, OrganizationId},
 };
 use uuid::Uuid;
@@ -12,12 +13,15 @@ use uuid::Uuid;
 use super::{
     Executor,
     delegating::access_named,
-    run::{Ran, troubled},
+    run::{Ran, trace_of, troubled},
 };
-use crate::store::{
-    entities::{grant, job, sync},
-    milliseconds,
-    transition::{GrantGuard, SyncWrite, Transition},
+use crate::{
+    spans::{Kind, Span},
+    store::{
+        entities::{grant, job, sync},
+        milliseconds,
+        transition::{GrantGuard, SyncWrite, Transition},
+    },
 };
 
 /// Calls in one run at most: asking, and putting right what the answer shows (`provisioning_sync`'s tests prove it).
@@ -37,10 +41,17 @@ impl Executor {
         let (Some(synced), Some(phase)) = (readable(&grant), Phase::from_name(&sync.phase)) else {
             return fail("unreadable", "the grant, or how far it has come, cannot be read");
         };
-        self.drive(&sync, &grant, &synced, phase).await
+        self.drive(&sync, &grant, &synced, phase, trace_of(row)).await
     }
 
-    async fn drive(&self, sync: &sync::Model, grant: &grant::Model, synced: &SyncedGrant, mut phase: Phase) -> Ran {
+    async fn drive(
+        &self,
+        sync: &sync::Model,
+        grant: &grant::Model,
+        synced: &SyncedGrant,
+        mut phase: Phase,
+        trace: Trace,
+    ) -> Ran {
         let wanted = if grant.ended_ms.is_none() {
             Wanted::Present
         } else {
@@ -48,12 +59,26 @@ impl Executor {
         };
         let mut losses = sync.losses;
         let mut call = first_call(wanted, phase);
-        for _ in 0..MAX_CALLS {
+        for number in 1..=MAX_CALLS {
             let key = idempotency_key(synced.id, losses);
+            let begun = self.now();
             let Some(answer) = self.0.targets.call(&sync.target, call, synced, &key).await else {
                 let message = format!("provisioning.targets has no target {:?} any more", sync.target);
                 return fail("target_unknown", &message);
             };
+            self.0.spans.record(Span {
+                parent: trace,
+                own: trace.part(&format!("call/{number}")),
+                name: call.method().into(),
+                kind: Kind::Client,
+                begun,
+                ended: self.now(),
+                attributes: vec![
+                    ("enrolld.target", sync.target.clone()),
+                    ("enrolld.grant.id", sync.grant_id.clone()),
+                ],
+                error: answer.class().map(str::to_owned),
+            });
             let besides = |phase, losses| self.besides(sync, grant, phase, losses);
             match progress(wanted, call, answer) {
                 Progress::Reached(reached) => return confirmed(sync, grant, synced, besides(reached, losses), wanted),

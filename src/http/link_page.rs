@@ -21,6 +21,7 @@ use crate::{
     links,
     logging::traced,
     mail::Place,
+    spans::{Kind, Span},
     store::{entities::link, error::StoreError},
 };
 
@@ -59,8 +60,23 @@ pub(super) async fn find(executor: &Executor, purpose: &str, token: Token) -> Re
 pub(super) async fn apply(state: &Parts, id: &RegistrationId, event: Event) -> Option<Result<Applied, Trouble>> {
     let (executor, own_id) = (state.executor.clone(), id.clone());
     // Whatever the browser says of traces: it is anybody's.
-    let trace = executor.new_trace();
-    let applied = async move { executor.apply(&own_id, &event, &Cause::Link { trace }).await };
+    let parent = executor.new_trace();
+    let trace = parent.part("link");
+    let applied = async move {
+        let begun = executor.now();
+        let applied = executor.apply(&own_id, &event, &Cause::Link { trace }).await;
+        executor.spans().record(Span {
+            parent,
+            own: trace,
+            name: "link".into(),
+            kind: Kind::Server,
+            begun,
+            ended: executor.now(),
+            attributes: vec![("enrolld.registration.id", own_id.to_string())],
+            error: applied.as_ref().err().map(|trouble| trouble.class().to_owned()),
+        });
+        applied
+    };
     let task = tokio::spawn(applied.instrument(traced(trace)));
     match timeout(APPLY_WITHIN, task).await {
         Ok(Ok(answer)) => Some(answer),

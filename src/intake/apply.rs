@@ -21,6 +21,7 @@ use crate::{
     links::PURPOSE_EMAIL,
     logging::traced,
     metrics, progress,
+    spans::{Kind, Span},
     store::{
         entities::inbox,
         error::StoreError,
@@ -38,9 +39,12 @@ const CHUNK: u64 = 500;
 const MAX_CRASHES: i64 = 3;
 
 /// What became of an event's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     /// It is over: the next of its subject may come.
     Over,
+    /// It is over, since it is refused.
+    Refused(Reason),
     /// It has to wait, and its subject with it.
     Held,
     /// The lease has another holder.
@@ -143,7 +147,7 @@ impl Intake {
         let turn = self.turn(event, &holder.lease).await;
         self.take_back_note(survival).await?;
         match turn {
-            Turn::Over => {}
+            Turn::Over | Turn::Refused(_) => {}
             Turn::Held => {
                 holder.held.insert(subject);
             }
@@ -174,7 +178,7 @@ impl Intake {
             .map(|(subject, events)| async move {
                 for event in events {
                     match self.turn(event, lease).await {
-                        Turn::Over => {}
+                        Turn::Over | Turn::Refused(_) => {}
                         Turn::Held => return Some(subject),
                         Turn::Lost => return None,
                     }
@@ -191,12 +195,37 @@ impl Intake {
     /// One event's turn.
     async fn turn(&self, row: inbox::Model, lease: &Lease) -> Turn {
         progress::goes_round();
-        let event = cloud_event::parse_kept(row.body.as_bytes());
-        let trace = match &event {
+        let mut event = cloud_event::parse_kept(row.body.as_bytes());
+        let parent = match &event {
             Ok(event) => event.trace,
             Err(_) => Trace::of_event(&row.source, &row.event_id),
         };
-        self.turn_of(row, event, lease).instrument(traced(trace)).await
+        // What follows from the event is the doing of this part of the work.
+        let own = parent.part(&format!("event/{}/{}", row.source, row.event_id));
+        if let Ok(event) = &mut event {
+            event.trace = own;
+        }
+        let (begun, attributes) = (self.executor.now(), about(&row));
+        let turn = self.turn_of(row, event, lease).instrument(traced(own)).await;
+        let error = match turn {
+            Turn::Over => Some(None),
+            Turn::Refused(reason) => Some(Some(reason.as_str().to_owned())),
+            // It has its turn again.
+            Turn::Held | Turn::Lost => None,
+        };
+        if let Some(error) = error {
+            self.executor.spans().record(Span {
+                parent,
+                own,
+                name: "event".into(),
+                kind: Kind::Consumer,
+                begun,
+                ended: self.executor.now(),
+                attributes,
+                error,
+            });
+        }
+        turn
     }
 
     async fn turn_of(&self, row: inbox::Model, event: Result<CloudEvent, Refusal>, lease: &Lease) -> Turn {
@@ -206,7 +235,7 @@ impl Intake {
                 tracing::error!(seq = row.seq, subject = row.subject, %error, "an event cannot be applied");
                 let refusal = Refusal::new(Reason::Poison, "not_storable").with("message", error.to_string());
                 match self.refuse(&row, &refusal).await {
-                    Ok(()) => Turn::Over,
+                    Ok(()) => Turn::Refused(refusal.reason),
                     Err(_) => Turn::Held,
                 }
             }
@@ -233,7 +262,7 @@ impl Intake {
             Err(refusal) => {
                 // Kept by a release that took what this one does not.
                 self.refuse(row, &refusal).await?;
-                return Ok(Turn::Over);
+                return Ok(Turn::Refused(refusal.reason));
             }
         };
         let inbox = InboxWrite {
@@ -264,10 +293,10 @@ impl Intake {
                 if store.is_applied(&row.source, &row.event_id).await? {
                     store.end_repeated(row.seq, self.executor.now()).await?;
                     metrics::event_repeated();
-                } else {
-                    self.refuse(row, &refusal).await?;
+                    return Ok(Turn::Over);
                 }
-                Ok(Turn::Over)
+                self.refuse(row, &refusal).await?;
+                Ok(Turn::Refused(refusal.reason))
             }
         }
     }
@@ -339,4 +368,14 @@ impl Intake {
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn invalid_subject(error: InvalidValue) -> Refusal {
     Refusal::new(Reason::InvalidData, "invalid_data").with("message", format!("subject: {error}"))
+}
+
+/// What is told of an event with its span.
+fn about(row: &inbox::Model) -> Vec<(&'static str, String)> {
+    vec![
+        ("cloudevents.event_id", row.event_id.clone()),
+        ("cloudevents.event_source", row.source.clone()),
+        ("cloudevents.event_subject", row.subject.clone()),
+        ("cloudevents.event_type", row.r#type.clone()),
+    ]
 }

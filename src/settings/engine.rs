@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use enrolld_jobs::job::JobKind;
+use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use super::reader::Reader;
 use super::shape::quoted;
+use super::values;
 
 /// The jobs that have `[workers.<job>]`, in the order of [`WorkersSettings`].
 pub const JOBS: [&str; 9] = [
@@ -110,6 +113,15 @@ pub enum LogFormat {
     Json,
     /// Entries of the journal, with their fields.
     Journald,
+}
+
+/// `tracing`.
+#[derive(Debug, Clone)]
+pub struct TracingSettings {
+    /// Where spans are sent to; nowhere if it is not set.
+    pub otlp_endpoint: Option<Url>,
+    /// What is sent along as `Authorization`.
+    pub otlp_authorization: Option<SecretString>,
 }
 
 /// `directory`.
@@ -253,6 +265,39 @@ impl LogSettings {
                 .map_err(|error| format!("{} is not a filter: {error}", quoted(text)))
         });
         Self { format, filter }
+    }
+}
+
+impl TracingSettings {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let tracing = Self {
+            otlp_endpoint: reader.optional_text(
+                "tracing.otlp_endpoint",
+                "write the whole address of an OTLP collector for traces over HTTP, such as \"http://127.0.0.1:4318/v1/traces\"",
+                values::web_url,
+            ),
+            otlp_authorization: reader.secret(
+                "tracing.otlp_authorization",
+                "write the value of the header Authorization that the collector asks for, such as \"Bearer ...\"",
+                |text| {
+                    if text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+                        Ok(())
+                    } else {
+                        Err("has characters that a header cannot have".to_owned())
+                    }
+                },
+            ),
+        };
+        let unencrypted = tracing
+            .otlp_endpoint
+            .as_ref()
+            .filter(|url| url.scheme() == "http" && !values::is_loopback(url));
+        if let Some(url) = unencrypted {
+            reader.warn(format!(
+                "tracing.otlp_endpoint is {url}: spans go over an unencrypted connection; use https://, or a collector on this machine"
+            ));
+        }
+        tracing
     }
 }
 

@@ -141,6 +141,7 @@ impl Fixture {
             ops: None,
             dispatch,
             committed: Arc::default(),
+            spans: enrolld::spans::Spans::default(),
             daemon_id: "daemon-1".to_owned(),
             workers: settings.workers.clone(),
             store,

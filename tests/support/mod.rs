@@ -6,6 +6,7 @@
 //! Start servers and daemons from the test's own thread: the kernel ends a guarded child with the *thread* that started it.
 
 pub(crate) mod child;
+pub(crate) mod collector;
 pub(crate) mod companies;
 pub(crate) mod daemon;
 pub(crate) mod database;

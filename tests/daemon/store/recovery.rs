@@ -46,6 +46,7 @@ fn executor(store: &Store) -> Executor {
         ops: None,
         dispatch,
         committed: Arc::default(),
+        spans: enrolld::spans::Spans::default(),
         daemon_id: ME.to_owned(),
         workers: settings.workers,
     })
