@@ -128,15 +128,12 @@ impl Daemon {
         settings
             .make_data_dir()
             .with_context(|| format!("cannot make data_dir {}", settings.data_dir.display()))?;
-        let missing = store
+        let schema = store
             .schema()
             .await
-            .context("the database cannot be asked for its migrations")?
-            .missing;
-        match missing {
-            0 => {}
-            1 => bail!("the database lacks 1 migration; run `enrolld migrate` first"),
-            _ => bail!("the database lacks {missing} migrations; run `enrolld migrate` first"),
+            .context("the database cannot be asked for its migrations")?;
+        if let Some(lack) = schema.lack() {
+            bail!("the database {} is not of this release: {lack}", settings.database.url);
         }
         let link_keys = link_keys(&settings, &store, &*environment).await?;
         // Before anything is started that would have to be ended again.

@@ -296,6 +296,14 @@ mail_kinds! {
 }
 
 impl MailKind {
+    /// The job that sends it.
+    pub const fn job(self) -> JobKind {
+        match self {
+            Self::Verification => JobKind::EmailVerification,
+            _ => JobKind::Notification,
+        }
+    }
+
     /// Whether the mail asks for something that only holds at the step it was made for. Such a mail is not sent
     /// any more once the registration has moved on (D23).
     pub const fn belongs_to_step(self) -> bool {

@@ -54,13 +54,9 @@ pub(super) async fn open(settings: &Settings) -> anyhow::Result<Store> {
         );
     }
     let store = open_or_make(settings).await?;
-    match schema(&store).await?.missing {
-        0 => Ok(store),
-        missing => bail!(
-            "the database {} is not of this release: {missing} {} missing; run `enrolld migrate`",
-            settings.database.url,
-            if missing == 1 { "migration is" } else { "migrations are" }
-        ),
+    match schema(&store).await?.lack() {
+        None => Ok(store),
+        Some(lack) => bail!("the database {} is not of this release: {lack}", settings.database.url),
     }
 }
 

@@ -18,7 +18,12 @@ use super::{
 use crate::{
     environment::{Environment as _, System},
     settings::Settings,
-    store::{Store, entities::queue, interventions::Order, queues::Load},
+    store::{
+        Store,
+        entities::queue,
+        interventions::{Order, because},
+        queues::Load,
+    },
 };
 
 /// The verbs.
@@ -110,15 +115,6 @@ async fn pause(store: &Store, kinds: &[JobKind], order: &Order) -> anyhow::Resul
         output::remark(&format!("{name} is paused already{}", since.unwrap_or_default()));
     }
     Ok(())
-}
-
-/// `: the mail server moves`
-fn because(reason: &str) -> String {
-    if reason.is_empty() {
-        String::new()
-    } else {
-        format!(": {reason}")
-    }
 }
 
 async fn list(store: &Store, form: Format) -> anyhow::Result<()> {

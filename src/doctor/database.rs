@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Finding, SLOW, in_ms, latency};
+use super::{Finding, SLOW, in_ms, latency, split_advice};
 use crate::{
     directory,
     environment::Environment,
     settings::{DatabaseUrl, Settings},
-    store::{Store, milliseconds, schema::Schema, span_ms},
+    store::{Store, milliseconds, span_ms},
 };
 
 /// Connections of the check.
@@ -44,26 +44,22 @@ pub(super) async fn check(settings: &Settings, environment: &dyn Environment) ->
         }
     };
     let mut findings = server(url, &store).await;
-    let Schema { missing, foreign } = match store.schema().await {
+    let schema = match store.schema().await {
         Ok(schema) => schema,
         Err(error) => {
             findings.push(unanswered("migrations", &error));
             return findings;
         }
     };
-    if missing > 0 {
-        let are = if missing == 1 { "migration is" } else { "migrations are" };
-        findings.push(Finding::problem(
-            "migrations",
-            format!("{missing} {are} missing"),
-            "run `enrolld migrate`",
-        ));
+    if let Some(lack) = schema.lack() {
+        let (seen, remedy) = split_advice(&lack, "run `enrolld migrate`");
+        findings.push(Finding::problem("migrations", seen, remedy));
         // The tables that follow may not be there.
         return findings;
     }
     findings.push(Finding::ok(
         "migrations",
-        if foreign == 0 {
+        if schema.foreign == 0 {
             "all carried out"
         } else {
             "all carried out, and those of a newer release"

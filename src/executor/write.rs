@@ -353,7 +353,7 @@ pub(super) fn write_mail(transition: &mut Transition, id: Uuid, mail: &Mail, ori
 
 /// The job is not cancelled with its step: it notes why the mail was not sent.
 fn mail_rows(id: Uuid, mail: &Mail, origin: &Origin, now: DateTime<Utc>) -> (NewJob, NewMail) {
-    let job = job_now(id, job_of(mail), origin, false, now);
+    let job = job_now(id, mail.kind.job(), origin, false, now);
     let record = NewMail {
         id,
         kind: mail.kind.as_str(),
@@ -363,15 +363,6 @@ fn mail_rows(id: Uuid, mail: &Mail, origin: &Origin, now: DateTime<Utc>) -> (New
         created_ms: milliseconds(now),
     };
     (job, record)
-}
-
-/// The job that sends a mail.
-fn job_of(mail: &Mail) -> JobKind {
-    if mail.kind == MailKind::Verification {
-        JobKind::EmailVerification
-    } else {
-        JobKind::Notification
-    }
 }
 
 fn job_now(id: Uuid, kind: JobKind, origin: &Origin, step_bound: bool, now: DateTime<Utc>) -> NewJob {

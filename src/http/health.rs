@@ -85,15 +85,17 @@ async fn migrations(state: &Parts) -> Check {
         return Ok(());
     }
     within(async {
-        match state.executor.store().schema().await.map(|schema| schema.missing) {
-            Ok(0) => {
-                state.migrated.store(true, Ordering::Relaxed);
-                Ok(())
-            }
-            Ok(1) => Err("1 migration is missing; run `enrolld migrate`".to_owned()),
-            Ok(number) => Err(format!("{number} migrations are missing; run `enrolld migrate`")),
-            Err(error) => Err(error.to_string()),
+        let schema = state
+            .executor
+            .store()
+            .schema()
+            .await
+            .map_err(|error| error.to_string())?;
+        if let Some(lack) = schema.lack() {
+            return Err(lack);
         }
+        state.migrated.store(true, Ordering::Relaxed);
+        Ok(())
     })
     .await
 }

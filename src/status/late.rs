@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use enrolld_jobs::job::JobKind;
 
 use super::{DUE_FOR, Status, is_at_least};
-use crate::store::{counts::Waiting, moment, standing::FailedAlike};
+use crate::store::{counts::Waiting, interventions::because, moment, standing::FailedAlike};
 
 /// Groups of jobs that are told one by one.
 const TOLD: usize = 5;
@@ -154,11 +154,12 @@ fn paused(status: &Status) -> Vec<Late> {
             number: of_kind.map_or(0, |(_, waiting)| waiting.number),
             oldest: Some(moment(queue.paused_ms)),
         };
-        let reason = match queue.reason.as_str() {
-            "" => String::new(),
-            reason => format!(": {reason}"),
-        };
-        let why = format!("{} is paused by {}{reason}", queue.kind, queue.paused_by);
+        let why = format!(
+            "{} is paused by {}{}",
+            queue.kind,
+            queue.paused_by,
+            because(&queue.reason)
+        );
         Late::new("queue_paused", waiting, why, "enrolld queues list")
     });
     paused.collect()

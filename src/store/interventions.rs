@@ -61,12 +61,16 @@ impl Order {
     /// For the row of what it is done with: `by ops at 2026-11-22T09:00:01.000Z: the server was mended`.
     pub fn note(&self) -> String {
         let at = self.at.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let reason = if self.reason.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", self.reason)
-        };
-        format!("by {} at {at}{reason}", self.by)
+        format!("by {} at {at}{}", self.by, because(&self.reason))
+    }
+}
+
+/// `: the server was mended`, behind what was done; nothing where no reason was given.
+pub(crate) fn because(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
     }
 }
 

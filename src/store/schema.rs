@@ -21,6 +21,17 @@ pub struct Schema {
     pub foreign: usize,
 }
 
+impl Schema {
+    /// That migrations are missing, and the remedy; `None` where none is.
+    pub fn lack(self) -> Option<String> {
+        match self.missing {
+            0 => None,
+            1 => Some("1 migration is missing; run `enrolld migrate`".to_owned()),
+            missing => Some(format!("{missing} migrations are missing; run `enrolld migrate`")),
+        }
+    }
+}
+
 impl Store {
     /// How the schema is.
     ///

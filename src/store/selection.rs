@@ -5,7 +5,7 @@ use enrolld_jobs::job::JobKind;
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait as _, QueryFilter, QueryOrder, QuerySelect,
     Select, Statement,
-    sea_query::{Expr, ExprTrait as _},
+    sea_query::{Expr, ExprTrait as _, SimpleExpr},
 };
 
 use super::{Store, entities::job, error::StoreError, milliseconds};
@@ -29,9 +29,13 @@ pub struct Filter {
     pub limit: u64,
 }
 
+/// When a job has ended; until then, when it was made.
+fn ended_or_made() -> SimpleExpr {
+    Expr::cust("COALESCE(finished_ms, created_ms)")
+}
+
 impl Filter {
     fn condition(&self) -> Condition {
-        let moment = || Expr::cust("COALESCE(finished_ms, created_ms)");
         Condition::all()
             .add_option(self.kind.map(|kind| job::Column::Kind.eq(kind.as_str())))
             .add_option(self.state.as_ref().map(|state| job::Column::State.eq(state.as_str())))
@@ -45,8 +49,8 @@ impl Filter {
                     .as_ref()
                     .map(|class| job::Column::ErrorClass.eq(class.as_str())),
             )
-            .add_option(self.since.map(|since| moment().gte(milliseconds(since))))
-            .add_option(self.until.map(|until| moment().lt(milliseconds(until))))
+            .add_option(self.since.map(|since| ended_or_made().gte(milliseconds(since))))
+            .add_option(self.until.map(|until| ended_or_made().lt(milliseconds(until))))
     }
 
     fn query(&self) -> Select<job::Entity> {
@@ -132,15 +136,14 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn jobs_by_class(&self, filter: &Filter) -> Result<Vec<Group>, StoreError> {
-        let moment = || Expr::cust("COALESCE(finished_ms, created_ms)");
         let rows: Vec<(String, Option<String>, i64, i64, i64)> = filter
             .query()
             .select_only()
             .column(job::Column::Kind)
             .column(job::Column::ErrorClass)
             .column_as(job::Column::Id.count(), "number")
-            .column_as(moment().min(), "first_ms")
-            .column_as(moment().max(), "last_ms")
+            .column_as(ended_or_made().min(), "first_ms")
+            .column_as(ended_or_made().max(), "last_ms")
             .group_by(job::Column::Kind)
             .group_by(job::Column::ErrorClass)
             .into_tuple()
