@@ -116,7 +116,7 @@ fn migrations_are_given_what_the_daemon_is_given() {
         lines.filter(|line| line.starts_with("LoadCredential=")).collect()
     };
     assert_eq!(credentials("enrolld-migrate.service"), credentials("enrolld.service"));
-    assert_eq!(credentials("enrolld.service").len(), 5);
+    assert_eq!(credentials("enrolld.service").len(), 6);
 }
 
 #[test]

@@ -38,7 +38,7 @@ Examples:
         /// A CloudEvent in JSON, or one a line; `-` is standard input
         file: PathBuf,
     },
-    /// List the events that were refused, and why
+    /// List the events that were refused, newest first, and why
     #[command(after_help = "JSON has the events themselves.
 
 Examples:

@@ -8,7 +8,7 @@ use super::output::{self, Format};
 /// Options of every listing.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct Listing {
-    /// Most rows shown, newest first
+    /// Most rows shown
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     limit: u64,
     /// Form of the output: a table fits the terminal, JSON has everything

@@ -25,7 +25,7 @@ pub(super) enum Command {
     #[command(
         after_help = "A case ends with an agent's decision (registration.review_decided), or by itself:
 provisioning_overdue and provisioning_failed when access is there after all,
-processing_failed when the dead job is queued again (`enrolld jobs requeue`).
+processing_failed when the dead job is queued again or discarded (`enrolld jobs`).
 
 Examples:
   enrolld review list

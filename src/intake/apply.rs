@@ -200,8 +200,8 @@ impl Intake {
             Ok(event) => event.trace,
             Err(_) => Trace::of_event(&row.source, &row.event_id),
         };
-        // What follows from the event is the doing of this part of the work.
-        let own = parent.part(&format!("event/{}/{}", row.source, row.event_id));
+        // What follows from the event is the doing of this part of the work. A repeat of it is another.
+        let own = parent.part(&format!("event/{}", row.seq));
         if let Ok(event) = &mut event {
             event.trace = own;
         }
