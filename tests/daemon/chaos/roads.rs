@@ -246,8 +246,11 @@ impl Roads {
             let id = format!("reg-{}", walker.number);
             let Some(state) = states.get(&id) else { continue };
             if walker.state != *state {
+                // A DA who is silent is waited for, as it should be.
+                if !(walker.road == Road::Silent && walker.state == "awaiting_da") {
+                    self.longest_wait = self.longest_wait.max(walker.moved.elapsed());
+                }
                 walker.state.clone_from(state);
-                self.longest_wait = self.longest_wait.max(walker.moved.elapsed());
                 walker.moved = Instant::now();
             }
             if walker.next.is_none() && !walker.has_answered(&walker.turn()) {
