@@ -4,7 +4,7 @@ use enrolld_migrations::MigratorTrait as _;
 use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -429,7 +429,7 @@ fn a_daemon_tells_its_log_the_same() {
     let redis = RedisServer::start();
     let settings = SETTINGS.replace("security.link_key", "# ");
     let enrolld = Enrolld::migrated(&format!("redis.url = '{}'\n{settings}", redis.url()));
-    let _daemon = started(&enrolld);
+    let daemon = started(&enrolld);
     for told in [
         "security.link_key is not set",
         "Redis keeps no append-only file",
@@ -444,4 +444,12 @@ fn a_daemon_tells_its_log_the_same() {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+    // To look at its own database must not take SQLite's lock from it: another could take the database for closed.
+    let database = fs::metadata(enrolld.path("enrolld-data/enrolld.db")).expect("it is there");
+    let locks = fs::read_to_string("/proc/locks").expect("Linux has it");
+    let ours = |line: &&str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        words.contains(&daemon.id().to_string().as_str()) && line.contains(&format!(":{} ", database.ino()))
+    };
+    assert_eq!(locks.lines().filter(ours).count(), 1, "{locks}");
 }
