@@ -4,7 +4,7 @@
 //!   there only ([`routers`]).
 //! - A link's token is a credential: logs show the template of a path (`/verify/{token}`), never the path.
 //! - Everything is bounded: connections, their age, headers, bodies, and the time for a request; and how often link pages are
-//!   answered ([`limit`]).
+//!   answered (`limit`).
 
 mod decide;
 mod events;
