@@ -264,8 +264,9 @@ impl Daemon {
             self.store.give_leases_back(&self.identity.id).await?;
             self.store.stopped(&self.identity.id, self.environment.now()).await
         };
-        self.executor.spans().close().await;
-        if !matches!(tokio::time::timeout(FAREWELL_WITHIN, said).await, Ok(Ok(()))) {
+        let closed = self.executor.spans().close();
+        let (said, ()) = tokio::join!(tokio::time::timeout(FAREWELL_WITHIN, said), closed);
+        if !matches!(said, Ok(Ok(()))) {
             tracing::warn!("the database does not know that this daemon has stopped; others find out by themselves");
         }
         if let Some(private) = self.private_redis {

@@ -205,7 +205,7 @@ impl Dispatcher {
         self.fullness.look(&self.redis, &self.prefix).await;
         self.add_all_due(stop).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "timers and retries wait for the database");
-            Due::Added
+            Due::MayWait
         })
     }
 

@@ -34,6 +34,7 @@ use lettre::message::Mailbox;
 
 pub(crate) use ending::Ended;
 pub use entitlement::DecidedByDa;
+pub(crate) use run::Gone;
 
 use crate::{
     directory::EmbeddedDirectory,

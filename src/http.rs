@@ -129,8 +129,8 @@ fn link_pages(state: &HttpState) -> Router<Arc<Parts>> {
                 .post(decide::decide)
                 .layer(DefaultBodyLimit::max(decide::MAX_FORM_BYTES)),
         )
-        .route("/assets/page.css", get(pages::style_sheet))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&state.0), limit::limit))
+        .route("/assets/page.css", get(pages::style_sheet))
 }
 
 fn finish(router: Router<Arc<Parts>>, state: Arc<Parts>) -> Router {

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     environment::Environment,
-    executor::Executor,
+    executor::{Executor, Gone},
     pauses::Pauses,
     progress,
     queue::{self, Redis, stream_name},
-    store::{Store, daemons::Daemon, error::StoreError, jobs::Gone},
+    store::{Store, daemons::Daemon, error::StoreError},
     ticks::Ticks,
 };
 

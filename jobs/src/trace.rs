@@ -76,10 +76,11 @@ impl Trace {
         format!("{:032x}", self.id)
     }
 
-    /// The trace, seen from a part of the work that has this name, which none beside it has: the same whenever it is asked for.
+    /// The trace, seen from a part of this part that has this name, which none beside it has: the same whenever it is asked for.
     #[must_use]
     pub fn part(self, name: &str) -> Self {
-        let name = format!("part\n{:032x}\n{name}", self.id);
+        let within = self.span.map_or(0, NonZeroU64::get);
+        let name = format!("part\n{:032x}\n{within:016x}\n{name}", self.id);
         let (span, _) = Uuid::new_v5(&NAMESPACE, name.as_bytes()).as_u64_pair();
         // Version and variant are among the bits: it is never zero.
         let span = NonZeroU64::new(span);
@@ -170,6 +171,7 @@ mod tests {
         assert_eq!((part.id(), part), (trace.id(), trace.part("job/1")));
         assert_ne!(part.span(), trace.span());
         assert_ne!(part, trace.part("job/2"), "each is a part of its own");
+        assert_ne!(part.part("mail"), trace.part("job/2").part("mail"), "and so are theirs");
         assert_eq!(Trace::of_traceparent(&part.traceparent("x")), Some(part));
         // A trace that begins here has no part yet.
         let begun = Trace::of_event("/portal", "e-1");

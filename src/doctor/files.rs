@@ -137,6 +137,11 @@ fn is_open(path: &Path) -> bool {
 /// Writes a file, since modes tell nothing of drives that are full or only to be read.
 fn probe(folder: &Path) -> io::Result<()> {
     let file = folder.join(format!(".enrolld-doctor-{}", std::process::id()));
+    // One of a process that ended in between may be there, and have had the same number.
+    match fs::remove_file(&file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -21,7 +21,6 @@ use crate::{
     spans::{Kind, Span},
     store::{
         entities::job,
-        jobs::Gone,
         milliseconds,
         transition::{JobWrite, Transition, Verdict},
     },
@@ -38,6 +37,27 @@ const PING_WITHIN: Duration = Duration::from_secs(2);
 
 /// Times that a run is made again because what it rests on has changed meanwhile, before it is put off.
 const MAX_REPEATS: u32 = 5;
+
+/// A daemon that is gone, and had an entry of a job.
+#[derive(Debug, Clone, Copy)]
+pub struct Gone<'a> {
+    /// Its id.
+    pub daemon: &'a str,
+    /// Whether it had the entry of another daemon that was gone.
+    pub is_rescuer: bool,
+}
+
+impl Gone<'_> {
+    /// The run of the job that it had, going by the entry that it held; `None` when that is over, or somebody else's. A rescuer holds the
+    /// entry of the first run, and the job is as many runs further as daemons have ended.
+    fn had(self, entry: JobRef, row: &job::Model) -> Option<JobRef> {
+        let is_its = row.state == "queued" || row.state == "running" && row.daemon_id.as_deref() == Some(self.daemon);
+        let first = i64::from(entry.run_no);
+        let last = if self.is_rescuer { first + row.crashes } else { first };
+        let run_no = u32::try_from(row.run_no).ok()?;
+        (is_its && (first..=last).contains(&row.run_no)).then_some(JobRef { run_no, ..entry })
+    }
+}
 
 /// What a run came to, besides what it did to the registration.
 pub(super) struct Ran {
@@ -69,8 +89,13 @@ impl Executor {
     /// job that ends daemon after daemon is given up. It is another run: should the daemon only have been silent, what it still
     /// writes of the earlier run is stale.
     pub async fn rescue_job(&self, kind: JobKind, reference: JobRef, gone: Gone<'_>) {
+        let Some(run) = self.load(reference).await.and_then(|row| gone.had(reference, &row)) else {
+            tracing::debug!(job = %reference.id, run = reference.run_no, "an entry of a run that is over is dropped");
+            metrics::job_redelivered(kind);
+            return;
+        };
         let noted = self
-            .patiently(|| Box::pin(self.0.store.note_crash(reference, gone, self.now())))
+            .patiently(|| Box::pin(self.0.store.note_crash(run, gone.daemon, self.now())))
             .await;
         let Some((crashes, reference)) = noted else {
             return;

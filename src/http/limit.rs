@@ -21,7 +21,7 @@ use super::{
     pages::{self, Page},
 };
 
-/// Requests of one client: a second, and at once. A page is two, with its style sheet.
+/// Requests of one client: a second, and at once.
 const EACH: Quota = quota(5, 50);
 
 /// Requests of all clients.
@@ -107,8 +107,20 @@ fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpAddr]) -> Option<IpAdd
     if !proxies.contains(&peer) {
         return Some(peer);
     }
-    let named = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-    named.rsplit(',').next()?.trim().parse().ok()
+    // The last that is no proxy of ours: each adds whom it has seen.
+    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    let named = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',').map(str::trim));
+    let mut addresses = named.map(|named| address(named).ok_or(()));
+    addresses
+        .find(|address| !address.is_ok_and(|address| proxies.contains(&address)))?
+        .ok()
+}
+
+/// An address, as proxies write it: some with a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().map(|address| address.ip());
+    let address = text.parse::<IpAddr>().or_else(|_| with_port()).ok()?;
+    Some(address.to_canonical())
 }
 
 #[cfg(test)]
@@ -116,7 +128,7 @@ mod tests {
     use super::*;
 
     fn address(text: &str) -> IpAddr {
-        text.parse().expect("an address")
+        super::address(text).expect("an address")
     }
 
     fn admitted(limits: &Limits, client: &str) -> u32 {
@@ -132,7 +144,7 @@ mod tests {
         assert!(limits.admits(None));
         // Whoever has a network has it whole.
         assert!((50..1_000).contains(&admitted(&limits, "2001:db8::1")));
-        assert!(!limits.admits(Some(address("2001:db8::2"))) || !limits.admits(Some(address("2001:db8::3"))));
+        assert_eq!(network(address("2001:db8::1")), network(address("2001:db8::2")));
         assert!(limits.admits(Some(address("2001:db8:0:1::1"))));
     }
 
@@ -164,6 +176,19 @@ mod tests {
             Some(address("192.0.2.9"))
         );
         assert_eq!(of("::ffff:127.0.0.1", &["192.0.2.9"]), Some(address("192.0.2.9")));
+        assert_eq!(
+            of("127.0.0.1", &["192.0.2.9, 127.0.0.1", "::ffff:127.0.0.1"]),
+            Some(address("192.0.2.9"))
+        );
+        for with_port in ["192.0.2.9:5678", "[2001:db8::9]:5678"] {
+            assert_eq!(of("127.0.0.1", &[with_port]), Some(address(with_port)));
+        }
+        assert_eq!(
+            of("127.0.0.1", &["192.0.2.9, unknown"]),
+            None,
+            "nobody knows who stands behind"
+        );
+        assert_eq!(of("127.0.0.1", &["127.0.0.1"]), None);
         assert_eq!(of("127.0.0.1", &[]), None);
         assert_eq!(of("127.0.0.1", &["unknown"]), None);
     }

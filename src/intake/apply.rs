@@ -372,10 +372,14 @@ fn invalid_subject(error: InvalidValue) -> Refusal {
 
 /// What is told of an event with its span.
 fn about(row: &inbox::Model) -> Vec<(&'static str, String)> {
-    vec![
+    let mut about = vec![
         ("cloudevents.event_id", row.event_id.clone()),
         ("cloudevents.event_source", row.source.clone()),
-        ("cloudevents.event_subject", row.subject.clone()),
         ("cloudevents.event_type", row.r#type.clone()),
-    ]
+    ];
+    // Others are about accounts, whose ids may be addresses.
+    if row.r#type.starts_with("registration.") {
+        about.push(("enrolld.registration.id", row.subject.clone()));
+    }
+    about
 }

@@ -21,15 +21,6 @@ use super::{
 };
 use crate::queue::JobRef;
 
-/// A daemon that is gone, and had an entry of a job.
-#[derive(Debug, Clone, Copy)]
-pub struct Gone<'a> {
-    /// Its id.
-    pub daemon: &'a str,
-    /// Whether it had the entry of another daemon that was gone.
-    pub is_rescuer: bool,
-}
-
 impl Store {
     /// The job.
     ///
@@ -131,37 +122,31 @@ impl Store {
         Ok(number.cast_unsigned())
     }
 
-    /// Begins another run of a job whose daemon is gone, and notes that the job may have been the daemon's end. Returns how many
-    /// times that has happened, and the new run; `None` when the job is in another run by now, or has ended.
-    ///
-    /// A `rescuer` had taken the job over as well: its entry is still the one of the first run, and the job is as many runs further as
-    /// daemons have ended.
+    /// Begins another run of a job of which `daemon`, which is gone, had this one, and notes that the job may have been the daemon's
+    /// end. Returns how many times that has happened, and the new run; `None` when the job is in another run by now, is at work
+    /// elsewhere, or has ended.
     ///
     /// # Errors
     /// When the database cannot be asked.
     pub async fn note_crash(
         &self,
         job: JobRef,
-        gone: Gone<'_>,
+        daemon: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<(i64, JobRef)>, StoreError> {
         let transaction = self.writer.begin().await?;
-        let sql = "UPDATE jobs SET crashes = crashes + 1, run_no = run_no + 1 WHERE id = $1 AND state IN ('queued', 'running') \
-                   AND (run_no = $2 OR $3 AND run_no > $2 AND run_no <= $2 + crashes) \
+        let sql = "UPDATE jobs SET crashes = crashes + 1, run_no = run_no + 1 WHERE id = $1 AND run_no = $2 \
+                   AND (state = 'queued' OR state = 'running' AND daemon_id = $3) \
                    RETURNING crashes, run_no, CASE WHEN state = 'running' THEN started_ms END AS started_ms";
-        let values = [
-            job.id.to_string().into(),
-            i64::from(job.run_no).into(),
-            gone.is_rescuer.into(),
-        ];
+        let values = [job.id.to_string().into(), i64::from(job.run_no).into(), daemon.into()];
         let Some(row) = transaction.row(sql, values).await? else {
             return Ok(None);
         };
         let run_no: i64 = row.try_get("", "run_no")?;
         let crashed = NewAttempt {
             started_ms: row.try_get("", "started_ms")?,
-            daemon_id: Some(gone.daemon.to_owned()),
-            ..NewAttempt::crashed(job.id, run_no - 1, milliseconds(now))
+            daemon_id: Some(daemon.to_owned()),
+            ..NewAttempt::crashed(job.id, i64::from(job.run_no), milliseconds(now))
         };
         self.add_attempts(&transaction, &[crashed]).await?;
         transaction.commit().await?;

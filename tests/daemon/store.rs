@@ -25,7 +25,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use enrolld::store::Store;
 use enrolld::store::entities::job;
 use enrolld::store::error::StoreError;
-use enrolld::store::jobs::Gone;
 use enrolld::store::transition::{
     JobWrite, NewAppointment, NewGrant, NewJob, RegistrationWrite, Transition, TreeGuard, Verdict,
 };
@@ -51,14 +50,6 @@ async fn open_again(server: &DatabaseServer) -> Store {
     Store::open(&server.url(), CONNECTIONS)
         .await
         .expect("the database takes connections")
-}
-
-/// A daemon that is gone.
-fn gone(is_rescuer: bool) -> Gone<'static> {
-    Gone {
-        daemon: "gone",
-        is_rescuer,
-    }
 }
 
 /// A moment, in seconds after one that all tests share.

@@ -1,6 +1,6 @@
 //! A trace follows a request from upstream's event through every job to the mail, and out again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use enrolld_jobs::trace::Trace;
@@ -154,6 +154,26 @@ fn span_of<'s>(spans: &'s [Span], name: &str, attribute: &str, value: &str) -> &
     span
 }
 
+/// Whether this is of the last mail, or the last event.
+fn is_last(span: &Span) -> bool {
+    let is = |name: &str, value: &str| span.attributes.get(name).is_some_and(|is| is == value);
+    is("enrolld.mail.kind", "access_approved") || is("error.type", "not_allowed")
+}
+
+/// What holds of all spans.
+fn are_well_made(spans: &[Span]) {
+    let ids: BTreeSet<_> = spans.iter().map(|span| (&span.trace, &span.id)).collect();
+    assert_eq!(ids.len(), spans.len(), "each has an id of its own: {spans:#?}");
+    for span in spans {
+        assert!(
+            span.attributes.values().all(|value| !value.contains('@')),
+            "no address: {span:?}"
+        );
+        assert_eq!(span.service["service.name"], "enrolld");
+        assert!(span.service.contains_key("service.instance.id"));
+    }
+}
+
 #[tokio::test]
 async fn each_part_of_the_work_is_a_span_of_the_trace() {
     let (collector, target) = (Collector::start().await, Target::start("collector"));
@@ -177,6 +197,11 @@ async fn each_part_of_the_work_is_a_span_of_the_trace() {
     daemon.send(&events::da_denied("reg-1", "boss", "no")).await;
     wait_rejected(&daemon, 1).await;
     let out = traces_out(&daemon, "reg-1").await;
+    collector
+        .wait("the last of them", |spans| {
+            spans.iter().filter(|span| is_last(span)).count() == 2
+        })
+        .await;
     // What is left is sent at the end.
     assert_eq!(daemon.terminate().code(), Some(0));
     let spans = collector.wait("spans", |spans| !spans.is_empty()).await;
@@ -187,7 +212,7 @@ async fn each_part_of_the_work_is_a_span_of_the_trace() {
         (submitted.trace.as_str(), submitted.parent.as_str()),
         (FIRST, "00f067aa0ba902b7")
     );
-    assert_eq!(submitted.attributes["cloudevents.event_subject"], "reg-1");
+    assert_eq!(submitted.attributes["enrolld.registration.id"], "reg-1");
     let verification = span_of(&spans, "job verification", "enrolld.job.kind", "verification");
     assert_eq!(
         (verification.trace.as_str(), &verification.parent),
@@ -249,14 +274,7 @@ async fn each_part_of_the_work_is_a_span_of_the_trace() {
         .collect();
     assert_eq!(errors, [None, Some("not_allowed")]);
 
-    for span in &spans {
-        assert!(
-            span.attributes.values().all(|value| !value.contains('@')),
-            "no address: {span:?}"
-        );
-        assert_eq!(span.service["service.name"], "enrolld");
-        assert!(span.service.contains_key("service.instance.id"));
-    }
+    are_well_made(&spans);
     let authorizations = collector.authorizations();
     assert!(
         !authorizations.is_empty()

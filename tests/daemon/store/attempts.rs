@@ -77,7 +77,7 @@ async fn runs_whose_daemon_is_gone_are_kept(database: Database) {
         id: claimed.id,
         run_no: 1,
     };
-    let noted = store.note_crash(reference, gone(false), at(5)).await;
+    let noted = store.note_crash(reference, "gone", at(5)).await;
     assert!(noted.is_ok_and(|noted| noted.is_some_and(|(crashes, next)| crashes == 1 && next.run_no == 2)));
     let running = JobWrite {
         finished_ms: None,

@@ -19,8 +19,7 @@ use enrolld::{
 use enrolld_jobs::{job::JobKind, values::RegistrationId};
 use uuid::Uuid;
 
-use super::{super::pass, LONG, LONG_MS};
-use crate::store::gone;
+use super::{super::pass, LONG, LONG_MS, draw::DAEMONS};
 
 /// A command of a daemon.
 #[derive(Debug, Clone)]
@@ -34,7 +33,7 @@ pub(super) enum Command {
     TakeDue(u64),
     /// Those queued before so many seconds ago.
     TakeQueued(JobKind, i64, u64),
-    NoteCrash(JobRef, bool),
+    NoteCrash(JobRef),
     TakeAbandoned(u64),
     Requeue(Uuid),
     Heartbeat(&'static str),
@@ -97,8 +96,8 @@ pub(super) async fn perform(store: &Store, command: Command, now: DateTime<Utc>)
             let taken = store.take_queued_before(kind, before(now, seconds), now, limit).await;
             taken.map(|taken| taken_jobs(&taken))
         }
-        Command::NoteCrash(job, is_rescuer) => store
-            .note_crash(job, gone(is_rescuer), now)
+        Command::NoteCrash(job) => store
+            .note_crash(job, DAEMONS[0], now)
             .await
             .map(|noted| noted.map_or("none".to_owned(), |(crashes, job)| format!("{crashes} {}", job.run_no))),
         Command::TakeAbandoned(limit) => store

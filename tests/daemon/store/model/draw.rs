@@ -22,7 +22,7 @@ use super::{
 /// How many ids of registrations there are.
 const REGISTRATIONS: usize = 6;
 pub(super) const ACCOUNTS: [&str; 3] = ["newbie", "rival", "boss"];
-const DAEMONS: [&str; 2] = ["daemon-1", "daemon-2"];
+pub(super) const DAEMONS: [&str; 2] = ["daemon-1", "daemon-2"];
 
 /// A dice, and what is there to draw from.
 pub(super) struct Drawing<'a> {
@@ -112,12 +112,7 @@ impl<'a> Drawing<'a> {
             }
             75..80 => {
                 let job = self.job(|job| matches!(job.state.as_str(), "queued" | "running" | "succeeded"))?;
-                let mut reference = self.reference(&job);
-                let is_rescuer = self.chance(30);
-                if is_rescuer {
-                    reference.run_no = reference.run_no.saturating_sub(self.dice.random_range(0..3));
-                }
-                Command::NoteCrash(reference, is_rescuer)
+                Command::NoteCrash(self.reference(&job))
             }
             80..83 => Command::TakeAbandoned(self.limit()),
             83..86 => {

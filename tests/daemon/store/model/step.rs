@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{
     command::{Command, LEASE, TARGETS, before, order, pseudonym},
+    draw::DAEMONS,
     transition::commit,
     world::{InboxKey, World},
 };
@@ -74,7 +75,7 @@ impl Round<'_> {
             }
             Command::TakeDue(limit) => self.take_due(&mut world, *limit, answer),
             Command::TakeQueued(kind, seconds, limit) => self.take_queued(&mut world, *kind, *seconds, *limit, answer),
-            Command::NoteCrash(reference, is_rescuer) => Some(note_crash(&mut world, *reference, *is_rescuer)),
+            Command::NoteCrash(reference) => Some(note_crash(&mut world, *reference)),
             Command::TakeAbandoned(limit) => self.take_abandoned(&mut world, *limit, answer),
             Command::Requeue(id) => Some(requeue(&mut world, *id, self.now).to_string()),
             Command::Heartbeat(id) => {
@@ -133,12 +134,13 @@ fn take_in(world: &mut World, epoch: i64, events: &[NewEvent], refused: &[NewRef
     "done".to_owned()
 }
 
-fn note_crash(world: &mut World, reference: JobRef, is_rescuer: bool) -> String {
+fn note_crash(world: &mut World, reference: JobRef) -> String {
     let job = world.jobs.get_mut(&reference.id.to_string());
-    let read = i64::from(reference.run_no);
-    let job =
-        job.filter(|job| job.run_no == read || is_rescuer && (read + 1..=read + job.crashes).contains(&job.run_no));
-    let Some(job) = job.filter(|job| matches!(job.state.as_str(), "queued" | "running")) else {
+    let job = job.filter(|job| job.run_no == i64::from(reference.run_no));
+    let is_its = |job: &&mut job::Model| {
+        job.state == "queued" || job.state == "running" && job.daemon_id.as_deref() == Some(DAEMONS[0])
+    };
+    let Some(job) = job.filter(is_its) else {
         return "none".to_owned();
     };
     job.crashes += 1;
