@@ -44,7 +44,7 @@ pub(super) async fn sync_jobs(daemon: &TestDaemon) -> Vec<Value> {
 }
 
 /// Waits until a table has so many rows that hold a condition (`syncs WHERE …`).
-pub(super) async fn wait_count(daemon: &TestDaemon, rows: &str, count: usize) {
+pub(crate) async fn wait_count(daemon: &TestDaemon, rows: &str, count: usize) {
     let start = Instant::now();
     while daemon.count(rows).await != count {
         assert!(

@@ -208,6 +208,8 @@ async fn a_drain_asks_for_more_time_whenever_a_job_has_ended() {
     for target in &targets {
         target.wait_heard("PUT", "joiner", 1).await;
     }
+    let mails = "jobs WHERE kind = 'notification' AND state IN ('queued', 'running')";
+    provisioning::wait_count(&daemon, mails, 0).await;
 
     daemon.tell_to_stop();
     let told = systemd.wait("STOPPING=1");
