@@ -170,7 +170,7 @@ pub(crate) async fn wait_rejected(daemon: &TestDaemon, count: usize) -> Vec<Reje
     rejected
 }
 
-fn rejected(fields: &BTreeMap<String, Vec<u8>>) -> Rejected {
+pub(crate) fn rejected(fields: &BTreeMap<String, Vec<u8>>) -> Rejected {
     assert_eq!(
         fields.keys().collect::<Vec<_>>(),
         ["detail", "entry", "event", "reason"],
