@@ -96,10 +96,10 @@ impl Spans {
         Ok(Self(Some(Arc::new(processor))))
     }
 
-    /// Takes a span.
-    pub(crate) fn record(&self, span: Span) {
+    /// Takes a span, which is made only where somebody wants it.
+    pub(crate) fn record(&self, span: impl FnOnce() -> Span) {
         if let Some(processor) = &self.0
-            && let Some(data) = data(span)
+            && let Some(data) = data(span())
         {
             processor.on_end(data);
         }

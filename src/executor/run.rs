@@ -147,7 +147,7 @@ impl Executor {
             return;
         };
         attributes.push(("enrolld.job.result", ended.result.to_owned()));
-        self.0.spans.record(Span {
+        self.0.spans.record(|| Span {
             parent,
             own,
             name: format!("job {}", kind.as_str()).into(),

@@ -191,7 +191,7 @@ impl Executor {
         let (asked, begun) = (Instant::now(), self.now());
         let sent = self.0.mailer.send(&letter).await;
         let parent = trace_of(row);
-        self.0.spans.record(Span {
+        self.0.spans.record(|| Span {
             parent,
             own: parent.part("mail"),
             name: "mail".into(),

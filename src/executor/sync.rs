@@ -66,7 +66,7 @@ impl Executor {
                 let message = format!("provisioning.targets has no target {:?} any more", sync.target);
                 return fail("target_unknown", &message);
             };
-            self.0.spans.record(Span {
+            self.0.spans.record(|| Span {
                 parent: trace,
                 own: trace.part(&format!("call/{number}")),
                 name: call.method().into(),

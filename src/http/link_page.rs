@@ -65,7 +65,7 @@ pub(super) async fn apply(state: &Parts, id: &RegistrationId, event: Event) -> O
     let applied = async move {
         let begun = executor.now();
         let applied = executor.apply(&own_id, &event, &Cause::Link { trace }).await;
-        executor.spans().record(Span {
+        executor.spans().record(|| Span {
             parent,
             own: trace,
             name: "link".into(),

@@ -214,7 +214,7 @@ impl Intake {
             Turn::Held | Turn::Lost => None,
         };
         if let Some(error) = error {
-            self.executor.spans().record(Span {
+            self.executor.spans().record(|| Span {
                 parent,
                 own,
                 name: "event".into(),
