@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{builder, sync_jobs};
 use crate::steps::{JOINER, confirm};
 use crate::support::child::PATIENCE;
+use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
 use crate::support::events;
 use crate::support::target::{Manner, Target};
@@ -15,19 +16,25 @@ crate::support::for_each_database!(
     a_job_in_whose_run_three_daemons_end_is_given_up_and_can_be_queued_again,
 );
 
-/// What runs is not waited for, and is made good like the work of a daemon that was killed.
-async fn a_daemon_that_is_told_twice_ends_at_once(database: Database) {
+/// A target that holds back its answer, and a daemon that has called it and is soon found to be gone.
+async fn in_the_middle_of_a_put(database: Database, grace: &str) -> (Target, TestDaemon) {
     let target = Target::start("collector");
     target.always("joiner", Manner::Hold);
-    let mut daemon = builder(database, &[&target])
+    let daemon = builder(database, &[&target])
         .setting("heartbeat.every", "100ms")
         .setting("heartbeat.dead_after", "1s")
-        .setting("shutdown.grace", "5m")
+        .setting("shutdown.grace", grace)
         .start()
         .await;
     confirm(&daemon, "reg-1", JOINER).await;
     daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
     target.wait_heard("PUT", "joiner", 1).await;
+    (target, daemon)
+}
+
+/// What runs is not waited for, and is made good like the work of a daemon that was killed.
+async fn a_daemon_that_is_told_twice_ends_at_once(database: Database) {
+    let (target, mut daemon) = in_the_middle_of_a_put(database, "5m").await;
     daemon.begin_to_terminate();
     let start = Instant::now();
     while !daemon.log().contains("stopping: finishing what runs") {
@@ -52,17 +59,7 @@ async fn a_daemon_that_is_told_twice_ends_at_once(database: Database) {
 }
 
 async fn d11_a_daemon_that_ends_in_the_middle_of_a_put_puts_again_with_the_same_key(database: Database) {
-    let target = Target::start("collector");
-    target.always("joiner", Manner::Hold);
-    let mut daemon = builder(database, &[&target])
-        .setting("heartbeat.every", "100ms")
-        .setting("heartbeat.dead_after", "1s")
-        .setting("shutdown.grace", "1s")
-        .start()
-        .await;
-    confirm(&daemon, "reg-1", JOINER).await;
-    daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
-    target.wait_heard("PUT", "joiner", 1).await;
+    let (target, mut daemon) = in_the_middle_of_a_put(database, "1s").await;
     daemon.kill();
 
     daemon.start().await;
@@ -87,15 +84,7 @@ async fn d11_a_daemon_that_ends_in_the_middle_of_a_put_puts_again_with_the_same_
 
 /// Each daemon but the first had taken the job over from one that was killed.
 async fn a_job_in_whose_run_three_daemons_end_is_given_up_and_can_be_queued_again(database: Database) {
-    let target = Target::start("collector");
-    target.always("joiner", Manner::Hold);
-    let mut daemon = builder(database, &[&target])
-        .setting("heartbeat.every", "100ms")
-        .setting("heartbeat.dead_after", "1s")
-        .start()
-        .await;
-    confirm(&daemon, "reg-1", JOINER).await;
-    daemon.send(&events::da_granted("reg-1", "boss", "customer_user")).await;
+    let (target, mut daemon) = in_the_middle_of_a_put(database, "25s").await;
     for puts in 1..=3 {
         target.wait_heard("PUT", "joiner", puts).await;
         daemon.kill();
