@@ -238,6 +238,14 @@ macro_rules! mail_kinds {
                     $(Self::$variant => $name,)*
                 }
             }
+
+            /// The kind of this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
         }
     };
 }

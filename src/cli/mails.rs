@@ -122,10 +122,7 @@ Examples:
 /// Every kind of mail, by its name in the contract.
 fn kinds() -> impl TypedValueParser<Value = MailKind> {
     let names = MailKind::ALL.iter().map(|kind| kind.as_str());
-    PossibleValuesParser::new(names).try_map(|name| {
-        let kind = MailKind::ALL.iter().find(|kind| kind.as_str() == name);
-        kind.copied().ok_or("not a kind of mail")
-    })
+    PossibleValuesParser::new(names).try_map(|name| MailKind::from_name(&name).ok_or("not a kind of mail"))
 }
 
 /// The languages of mails (D17).

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Store,
+    batch::as_json,
     connection::Transaction,
     entities::attempt,
     error::StoreError,
@@ -124,9 +125,8 @@ impl Store {
         transaction: &Transaction,
         attempts: &[NewAttempt],
     ) -> Result<(), StoreError> {
-        let parameter = serde_json::to_string(attempts).map_err(|error| StoreError::refused(error.to_string()))?;
         let sql = insert_attempts(self.backend());
-        transaction.change(&sql, [parameter.into()]).await?;
+        transaction.change(&sql, [as_json(attempts)?]).await?;
         Ok(())
     }
 }

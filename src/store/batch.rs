@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::{ConnectionTrait, QueryResult, Statement};
+use sea_orm::{QueryResult, Value};
 use serde::Serialize;
 use serde_json::json;
 
@@ -309,22 +309,19 @@ impl Batch<'_> {
         if parameter.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(self.transaction.query_all_raw(self.statement(sql, parameter)?).await?)
+        self.transaction.rows(sql, [as_json(parameter)?]).await
     }
 
     async fn execute<T: Serialize + Sync>(&self, sql: &str, parameter: &[T]) -> Result<(), StoreError> {
         if !parameter.is_empty() {
-            self.transaction.execute_raw(self.statement(sql, parameter)?).await?;
+            self.transaction.change(sql, [as_json(parameter)?]).await?;
         }
         Ok(())
     }
+}
 
-    fn statement<T: Serialize>(&self, sql: &str, parameter: &[T]) -> Result<Statement, StoreError> {
-        let json = serde_json::to_string(parameter).map_err(|error| StoreError::refused(error.to_string()))?;
-        Ok(Statement::from_sql_and_values(
-            self.statements.backend,
-            sql,
-            [json.into()],
-        ))
-    }
+/// Rows as the one parameter of a statement for many.
+pub(super) fn as_json<T: Serialize>(rows: &[T]) -> Result<Value, StoreError> {
+    let json = serde_json::to_string(rows).map_err(|error| StoreError::refused(error.to_string()))?;
+    Ok(json.into())
 }

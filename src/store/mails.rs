@@ -84,8 +84,7 @@ impl Store {
         if let Some(next) = next_resend(&transaction, mail, order.at).await? {
             return Ok(Resending::TooSoon(next));
         }
-        let kind = MailKind::ALL.iter().find(|kind| kind.as_str() == mail.kind);
-        let kind = kind.map_or(JobKind::Notification, |kind| kind.job());
+        let kind = MailKind::from_name(&mail.kind).map_or(JobKind::Notification, MailKind::job);
         let arm = format!(
             "INSERT INTO jobs (id, kind, registration_id, step, step_bound, state, run_no, attempts, failures, crashes, \
              run_at_ms, created_ms) VALUES ($1, $2, $3, $4, false, 'scheduled', 0, 0, 0, 0, $5, $6) \

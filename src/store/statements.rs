@@ -14,7 +14,6 @@ use super::{
 /// The statements of a batch, spelled once for a database.
 #[derive(Debug)]
 pub(super) struct Statements {
-    pub(super) backend: DbBackend,
     pub(super) lock_registrations: String,
     pub(super) find_tokens: String,
     pub(super) lock_trees: String,
@@ -137,7 +136,6 @@ impl Statements {
         // What may be there already, and is left as it is then.
         let once = |sql: &str| format!("{sql} WHERE true ON CONFLICT (id) DO NOTHING");
         Self {
-            backend,
             lock_registrations: lock("registrations", "t.id, t.version", Text("id")),
             find_tokens: format!(
                 "SELECT t.registration_id, t.version, t.token FROM timeline t JOIN {} \

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Store,
+    batch::as_json,
     entities::{grant, sync},
     error::StoreError,
     milliseconds,
@@ -130,9 +131,9 @@ impl Store {
              FROM {source} JOIN syncs s ON s.id = r.id JOIN grants g ON g.id = s.grant_id WHERE true \
              ON CONFLICT (id) DO UPDATE SET {ARMED} WHERE jobs.state IN ('succeeded', 'cancelled')"
         );
-        let parameter = serde_json::to_string(&wanted).map_err(|error| StoreError::refused(error.to_string()))?;
+        let wanted = as_json(&wanted)?;
         for sql in [make, arm] {
-            transaction.change(&sql, [parameter.as_str().into()]).await?;
+            transaction.change(&sql, [wanted.clone()]).await?;
         }
         transaction.commit().await?;
         Ok(Some(last))
