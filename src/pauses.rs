@@ -59,14 +59,11 @@ impl Pauses {
             let row = rows.iter().find(|row| row.kind == kind.as_str());
             let changed = paused.send_if_modified(|paused| std::mem::replace(paused, row.is_some()) != row.is_some());
             match row {
-                Some(row) if changed => {
-                    tracing::warn!(
-                        kind = row.kind,
-                        by = row.paused_by,
-                        reason = row.reason,
-                        "a queue is paused; `enrolld queues resume` lets it go on"
-                    );
-                }
+                // Who has paused it, and why, is not for the log.
+                Some(_) if changed => tracing::warn!(
+                    kind = kind.as_str(),
+                    "a queue is paused; `enrolld queues list` says why, `enrolld queues resume` lets it go on"
+                ),
                 None if changed => tracing::info!(kind = kind.as_str(), "a queue goes on"),
                 Some(_) | None => {}
             }

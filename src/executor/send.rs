@@ -7,7 +7,7 @@ use enrolld_jobs::{
     notification::{self, Delivery, Mailboxes},
     ports::{Directory as _, Unavailable},
     registration::Registration,
-    values::{EmailAddress, Locale, RegistrationId},
+    values::{Locale, RegistrationId},
 };
 use lettre::message::Mailbox;
 use tokio::time::Instant;
@@ -209,12 +209,10 @@ impl Executor {
         if let Err(error) = sent {
             return refused(&error, record);
         }
-        let to = record.address.as_deref().map(EmailAddress::new).and_then(Result::ok);
         tracing::info!(
             mail = %letter.id,
             kind = letter.kind.as_str(),
             registration = letter.registration_id.as_ref().map(tracing::field::display),
-            to = to.map_or("a mailbox".to_owned(), |address| address.to_string()),
             "mail sent"
         );
         let mail = MailWrite {

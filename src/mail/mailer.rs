@@ -47,14 +47,14 @@ pub enum SendError {
         permanent: bool,
         /// The reply code of SMTP.
         code: u16,
-        /// What the server said, with addresses masked; at most 200 characters.
+        /// What the server said, with no e-mail address; at most 200 characters.
         detail: String,
     },
     /// The server or the folder cannot take any letter now, or not from us. Not this letter's fault: try again
     /// without spending an attempt.
     #[error("mail cannot be sent now: {problem}")]
     Unavailable {
-        /// What failed, with addresses masked; at most 200 characters.
+        /// What failed, with no e-mail address; at most 200 characters.
         problem: String,
     },
     /// The letter cannot be made into a message. Trying again is of no use.

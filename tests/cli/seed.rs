@@ -133,7 +133,7 @@ async fn jobs(store: &Store) {
             finished_ms: Some(created_ms),
             daemon_id: None,
             error_class: error.map(str::to_owned),
-            error: error.map(|_| "the server said: 550 <n…@acme.example>: no such user".to_owned()),
+            error: error.map(|_| "the server said: 550 <…>: no such user".to_owned()),
             note: None,
             created_ms,
             trace: error.map(|_| "4bf92f3577b34da6a3ce929d0e0e4736-01".to_owned()),
@@ -157,7 +157,7 @@ async fn story(store: &Store) {
             daemon_id: Some("3f2a9c1e-7d4b-4c1a-9a53-0f6c2b8d1e77".to_owned()),
             result: result.to_owned(),
             error_class: "smtp_refused".to_owned(),
-            error: Some("the server said: 550 <n…@acme.example>: no such user".to_owned()),
+            error: Some("the server said: 550 <…>: no such user".to_owned()),
         };
         insert::<_, attempt::ActiveModel>(store, row).await;
     }

@@ -9,11 +9,12 @@ mod report;
 mod roads;
 mod rolling;
 mod target;
+mod walker;
 
 use std::time::{Duration, Instant};
 
 use self::faults::{Dice, Faults};
-use self::roads::{Map, Roads};
+use self::roads::Roads;
 use self::target::Target;
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
@@ -26,6 +27,9 @@ const SETTLE_WITHIN: Duration = Duration::from_mins(2);
 
 /// A registration is begun as often.
 const BEGIN_EVERY: Duration = Duration::from_millis(150);
+
+/// How long an applicant's answer is waited for: longer than one takes through any outage.
+const ANSWER_WITHIN: &str = "40s";
 
 /// Between two looks at what has become of the registrations.
 const POLL: Duration = Duration::from_millis(100);
@@ -41,25 +45,18 @@ async fn nothing_is_lost_and_nothing_happens_twice() {
     let begun_by =
         |passed: Duration| usize::try_from(passed.as_millis() / BEGIN_EVERY.as_millis()).unwrap_or(usize::MAX);
     let most = begun_by(seconds) + 1;
-    // Whoever waits for a DA who is silent does so for longer than the short form takes.
-    let map = if seconds > SHORT { Map::Whole } else { Map::Quick };
 
     let target = Target::start();
     let builder = TestDaemon::builder(Database::Postgres)
         .smtp()
         .durable_redis()
-        .directory(&roads::directory(most, map))
-        .setting("provisioning.poll", "200ms")
         .setting("provisioning.targets", target.setting())
         .setting("heartbeat.every", "500ms")
-        .setting("heartbeat.dead_after", "5s")
-        .setting("review.mailbox", "agents@vendor.example")
-        .setting("da_response.timeout", roads::SILENT_FOR)
-        .setting("da_response.reminders", toml::Value::Array(vec![]))
-        .setting("da_response.recheck", "1s");
+        .setting("heartbeat.dead_after", "5s");
+    let builder = roads::settings(builder, most, ANSWER_WITHIN);
     let mut daemon = builder.start().await;
     let second = daemon.start_second().await;
-    let mut roads = Roads::new(&daemon, most, map);
+    let mut roads = Roads::new(&daemon, most);
     let mut faults = Faults::new(second, Dice::new(seed), target);
 
     let start = Instant::now();

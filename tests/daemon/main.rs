@@ -20,6 +20,7 @@ mod idle;
 mod intake_faults;
 mod joining;
 mod life;
+mod log;
 mod metrics;
 mod one_open_request;
 mod ordering;

@@ -208,7 +208,7 @@ impl Handler for SessionHandler {
         if refusing.left > 0 {
             refusing.left -= 1;
             refusing.done += 1;
-            return Response::custom(refusing.code, "refused, as the test asked".to_owned());
+            return Response::custom(refusing.code, format!("<{to}>: refused, as the test asked"));
         }
         self.mail.to.push(to.to_owned());
         mailin::response::OK

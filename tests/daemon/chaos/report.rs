@@ -1,11 +1,15 @@
 //! Compares what was accepted with what has come of it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::roads::{Road, Roads, Walker};
+use serde_json::Value;
+
+use super::roads::Roads;
 use super::target::Target;
+use super::walker::{Road, Walker};
 use crate::support::daemon::TestDaemon;
 use crate::support::mail::Mail;
 
@@ -53,36 +57,71 @@ impl fmt::Display for Found {
     }
 }
 
-/// The mails that a registration gets on its road.
-fn mails_of(walker: &Walker) -> BTreeSet<&'static str> {
+/// Whose applicant has become DA here.
+type Appointed = BTreeMap<String, usize>;
+
+/// Whether the road's applicant is to be DA at its end; of two rivals whoever was first is.
+fn is_appointed(walker: &Walker, appointed: &Appointed) -> bool {
     match walker.road {
-        Road::Founding | Road::Appointed => ["verification", "welcome", "customer_administrator", "da_terms"].into(),
-        Road::Granted => ["access_approved"].into(),
-        Road::Denied => ["access_denied"].into(),
-        Road::Silent | Road::Rejected => ["rejected"].into(),
-        Road::Withdrawn => BTreeSet::new(),
+        Road::Founding | Road::Appointed => true,
+        Road::Rival => appointed.contains_key(&walker.id()),
+        _ => false,
     }
 }
 
-/// How many mails of a kind there may be that are not sent any more once the registration has moved on, which may be before their
-/// turn (D23).
+/// The mails that a registration gets on its road.
+fn mails_of(walker: &Walker, appointed: &Appointed) -> BTreeSet<&'static str> {
+    let mut mails: BTreeSet<_> = match walker.road {
+        _ if is_appointed(walker, appointed) => {
+            ["verification", "welcome", "customer_administrator", "da_terms"].into()
+        }
+        Road::Founding
+        | Road::Appointed
+        | Road::Rival
+        | Road::Granted
+        | Road::Delegated
+        | Road::Passed
+        | Road::Bounced => ["access_approved"].into(),
+        Road::Denied => ["access_denied"].into(),
+        Road::Silent | Road::Rejected => ["rejected"].into(),
+        Road::Unanswered => ["expired"].into(),
+        Road::Withdrawn => BTreeSet::new(),
+    };
+    if walker.has_decided_by_link {
+        mails.insert("decision_receipt");
+    }
+    mails
+}
+
+/// How many mails of a kind there may be beside those: they are not sent any more once the registration has moved on, which may be before
+/// their turn (D23); and servers may be away until a DA has not answered in time.
 fn at_the_time(road: Road, kind: &str) -> usize {
-    match (road, kind) {
+    let administrators = road.administrators();
+    let waits_for_da = road == Road::Rival || administrators > 0 && road != Road::Withdrawn;
+    match kind {
+        "access_request" if waits_for_da => administrators.max(1),
+        "access_request_notice" if administrators > 1 => 1,
+        "with_agent" if waits_for_da => 1,
+        "verification" | "rerouted" if matches!(road, Road::Rival) => 1,
+        "question" if matches!(road, Road::Appointed | Road::Unanswered) => 1,
         // A case is one again after the answer.
-        (Road::Appointed, "review_case") => 2,
-        (Road::Appointed, "question")
-        | (Road::Rejected | Road::Silent, "review_case")
-        | (Road::Granted | Road::Denied | Road::Silent, "access_request")
-        | (Road::Silent, "with_agent") => 1,
+        "review_case" if matches!(road, Road::Appointed) => 2,
+        "review_case" if waits_for_da || matches!(road, Road::Rejected | Road::Unanswered) => 1,
         _ => 0,
     }
 }
 
-const fn grants_of(walker: &Walker) -> usize {
+fn grants_of(walker: &Walker, appointed: &Appointed) -> usize {
     match walker.road {
-        Road::Founding | Road::Appointed => 2,
-        Road::Granted => 1,
-        Road::Denied | Road::Silent | Road::Rejected | Road::Withdrawn => 0,
+        _ if is_appointed(walker, appointed) => 2,
+        Road::Founding
+        | Road::Appointed
+        | Road::Rival
+        | Road::Granted
+        | Road::Delegated
+        | Road::Passed
+        | Road::Bounced => 1,
+        Road::Denied | Road::Silent | Road::Unanswered | Road::Rejected | Road::Withdrawn => 0,
     }
 }
 
@@ -106,15 +145,23 @@ pub(super) async fn compare(daemon: &TestDaemon, roads: &mut Roads, target: &Tar
             "jobs WHERE state IN ('queued', 'running', 'retrying')",
             "jobs that are not done",
         ),
-        ("syncs WHERE phase <> 'present'", "access that is not there"),
+        (
+            "syncs WHERE phase NOT IN ('present', 'absent')",
+            "calls of the target that are not done",
+        ),
     ] {
         let count = daemon.count(rows).await;
         if count > 0 {
             found.lost.push(format!("{count} {what}"));
         }
     }
-    compare_rows(daemon, roads, target, &mut found).await;
-    compare_mails(daemon, roads, &mut found);
+    let mut appointed = Appointed::new();
+    for row in daemon.rows("SELECT registration_id FROM appointments").await {
+        *appointed.entry(text(&row, "registration_id")).or_default() += 1;
+    }
+    compare_rows(daemon, roads, &appointed, target, &mut found).await;
+    compare_delegations(daemon, roads, target, &mut found).await;
+    compare_mails(daemon, roads, &appointed, &mut found);
     compare_told(daemon, roads, &mut found).await;
     found
 }
@@ -139,43 +186,53 @@ async fn settle(daemon: &TestDaemon, patience: Duration) {
     }
 }
 
-async fn compare_rows(daemon: &TestDaemon, roads: &Roads, target: &Target, found: &mut Found) {
-    let mut appointments: BTreeMap<String, usize> = BTreeMap::new();
-    for row in daemon.rows("SELECT registration_id FROM appointments").await {
-        let id = row["registration_id"].as_str().unwrap_or_default().to_owned();
-        *appointments.entry(id).or_default() += 1;
+impl Found {
+    fn expect(&mut self, who: &str, what: &str, is: usize, wanted: usize) {
+        match is.cmp(&wanted) {
+            Ordering::Less => self.lost.push(format!("{who}: {is} of {wanted} {what}")),
+            Ordering::Greater => self.twice.push(format!("{who}: {is} instead of {wanted} {what}")),
+            Ordering::Equal => {}
+        }
     }
+}
+
+fn text(row: &Value, name: &str) -> String {
+    row[name].as_str().unwrap_or_default().to_owned()
+}
+
+async fn compare_rows(daemon: &TestDaemon, roads: &Roads, appointed: &Appointed, target: &Target, found: &mut Found) {
     let mut grants: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for row in daemon.rows("SELECT id, registration_id FROM grants").await {
-        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        grants.entry(text("registration_id")).or_default().push(text("id"));
+    for row in daemon
+        .rows("SELECT id, registration_id FROM grants WHERE registration_id IS NOT NULL")
+        .await
+    {
+        grants
+            .entry(text(&row, "registration_id"))
+            .or_default()
+            .push(text(&row, "id"));
     }
     let put = target.grants();
     for walker in &roads.walkers {
         let id = walker.id();
-        let mut expect = |what: &str, is: usize, wanted: usize| match is.cmp(&wanted) {
-            std::cmp::Ordering::Less => found.lost.push(format!("{id}: {is} of {wanted} {what}")),
-            std::cmp::Ordering::Greater => found.twice.push(format!("{id}: {is} instead of {wanted} {what}")),
-            std::cmp::Ordering::Equal => {}
-        };
-        let appointed = usize::from(matches!(walker.road, Road::Founding | Road::Appointed));
-        expect("appointments", appointments.get(&id).copied().unwrap_or(0), appointed);
+        let wanted = usize::from(is_appointed(walker, appointed));
+        found.expect(&id, "appointments", appointed.get(&id).copied().unwrap_or(0), wanted);
         let theirs = grants.remove(&id).unwrap_or_default();
-        expect("grants", theirs.len(), grants_of(walker));
+        found.expect(&id, "grants", theirs.len(), grants_of(walker, appointed));
         for grant in theirs {
-            expect(
-                "keys of a grant at the target",
-                put.get(&grant).map_or(0, BTreeSet::len),
-                1,
-            );
+            let keys = put.get(&grant).map_or(0, BTreeSet::len);
+            found.expect(&id, "keys of a grant at the target", keys, 1);
         }
     }
-    let known = daemon.count("grants").await;
-    if put.len() != known {
-        found
-            .twice
-            .push(format!("the target has {} grants, and {known} were made", put.len()));
+    // D5: of two rivals one is DA.
+    let mut rivals: BTreeMap<usize, usize> = BTreeMap::new();
+    for walker in roads.walkers.iter().filter(|walker| walker.road == Road::Rival) {
+        *rivals.entry(walker.number).or_default() += appointed.get(&walker.id()).copied().unwrap_or(0);
     }
+    for (company, appointed) in rivals {
+        found.expect(&format!("company {company}"), "DAs of two rivals", appointed, 1);
+    }
+    let known = daemon.count("grants WHERE ended_ms IS NULL").await;
+    found.expect("the target", "grants", put.len(), known);
     let gaps = "(SELECT registration_id FROM timeline GROUP BY registration_id HAVING COUNT(*) <> MAX(version)) AS g";
     let gaps = daemon.count(gaps).await;
     if gaps > 0 {
@@ -183,27 +240,76 @@ async fn compare_rows(daemon: &TestDaemon, roads: &Roads, target: &Target, found
     }
 }
 
+/// What a DA has given is there, and what they have taken back is not.
+async fn compare_delegations(daemon: &TestDaemon, roads: &Roads, target: &Target, found: &mut Found) {
+    let delegated: Vec<_> = roads.walkers.iter().filter(|w| w.road == Road::Delegated).collect();
+    let mut recorded: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in daemon
+        .rows("SELECT account_id, event FROM delegations ORDER BY at_ms")
+        .await
+    {
+        recorded
+            .entry(text(&row, "account_id"))
+            .or_default()
+            .push(text(&row, "event"));
+    }
+    let mut ended: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in daemon
+        .rows("SELECT id, account_id FROM grants WHERE registration_id IS NULL AND ended_ms IS NOT NULL")
+        .await
+    {
+        ended
+            .entry(text(&row, "account_id"))
+            .or_default()
+            .push(text(&row, "id"));
+    }
+    let put = target.grants();
+    for walker in delegated {
+        let account = walker.account();
+        let events = recorded.remove(&account).unwrap_or_default();
+        if events != ["delegation.role_assigned", "delegation.role_removed"] {
+            found.lost.push(format!("{account}: recorded were {events:?}"));
+        }
+        let theirs = ended.remove(&account).unwrap_or_default();
+        found.expect(&account, "roles taken back", theirs.len(), 1);
+        let still = theirs.iter().filter(|grant| put.contains_key(*grant)).count();
+        found.expect(&account, "roles at the target that were taken back", still, 0);
+    }
+    found.expect("all accounts", "delegations of others", recorded.len(), 0);
+    let open = "grants WHERE registration_id IS NULL AND ended_ms IS NULL";
+    found.expect(
+        "all accounts",
+        "roles that were taken back",
+        daemon.count(open).await,
+        0,
+    );
+}
+
 /// Each mail has one Message-ID; the same one twice is what SMTP leaves open, another one is not.
-fn compare_mails(daemon: &TestDaemon, roads: &Roads, found: &mut Found) {
+fn compare_mails(daemon: &TestDaemon, roads: &Roads, appointed: &Appointed, found: &mut Found) {
     let mut mails: BTreeMap<(String, String), BTreeMap<String, usize>> = BTreeMap::new();
     for message in daemon.smtp.as_ref().expect("the builder was told so").messages() {
         let mail = Mail::parse(&message.raw).expect("a mail taken is whole");
         let id = mail.header("Message-ID").unwrap_or_default().to_owned();
-        let of = (mail.registration().to_owned(), mail.kind().to_owned());
+        // What a DA does with somebody's access belongs to no registration.
+        let about = match mail.registration() {
+            "" => mail.to.concat(),
+            registration => registration.to_owned(),
+        };
+        let of = (about, mail.kind().to_owned());
         *mails.entry(of).or_default().entry(id).or_default() += 1;
     }
+    let mut take = |who: &str, kind: &str, wanted: usize| {
+        let ids = mails.remove(&(who.to_owned(), kind.to_owned())).unwrap_or_default();
+        found.expect(who, &format!("different {kind}"), ids.len(), wanted);
+        found.mails_twice += ids.values().map(|count| count - 1).sum::<usize>();
+    };
     for walker in &roads.walkers {
-        let id = walker.id();
-        for kind in mails_of(walker) {
-            match mails.remove(&(id.clone(), kind.to_owned())) {
-                None => found.lost.push(format!("{id}: {kind}")),
-                Some(ids) => {
-                    if ids.len() > 1 {
-                        found.twice.push(format!("{id}: {} different {kind}", ids.len()));
-                    }
-                    found.mails_twice += ids.values().map(|count| count - 1).sum::<usize>();
-                }
-            }
+        for kind in mails_of(walker, appointed) {
+            take(&walker.id(), kind, 1);
+        }
+        if walker.road == Road::Delegated {
+            take(&walker.address(), "delegation_changed", 2);
         }
     }
     let roads: BTreeMap<_, _> = roads.walkers.iter().map(|walker| (walker.id(), walker.road)).collect();

@@ -1,5 +1,5 @@
-//! What upstream and people do: each registration is led along its road, one event at a time, each sent until Redis has taken it, and
-//! never again.
+//! All registrations, and those who lead them on: upstream adds events until Redis says that it has them, people press the buttons of link
+//! pages until they are answered.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,200 +7,103 @@ use std::time::{Duration, Instant};
 use sea_orm::{
     ConnectOptions, Database as Orm, DatabaseConnection, DbBackend, FromQueryResult as _, JsonValue, Statement,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::events_out::EventsOut;
+use super::walker::{self, Post, Road, Step, Walker};
 use crate::support::companies::{companies, submitted_at};
-use crate::support::daemon::TestDaemon;
-use crate::support::events;
+use crate::support::daemon::{Builder, TestDaemon};
 use crate::support::mail::Mail;
 
 /// How long a question to a server may take; it may be dead.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// Where a registration's road is to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Road {
-    /// Its applicant becomes DA.
-    Founding,
-    /// A DA grants.
-    Granted,
-    /// A DA denies.
-    Denied,
-    /// A DA does not answer, and an agent rejects.
-    Silent,
-    /// None of the organizations is theirs: an agent asks, and appoints them.
-    Appointed,
-    /// None of the organizations is theirs: an agent rejects.
-    Rejected,
-    /// Its applicant withdraws.
-    Withdrawn,
-}
-
-/// Which roads there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Map {
-    /// All of them.
-    Whole,
-    /// All but those on which time has to pass.
-    Quick,
-}
-
-impl Map {
-    fn road(self, n: usize) -> Road {
-        match n % 10 {
-            0 | 1 => Road::Founding,
-            4 => Road::Denied,
-            5 => Road::Appointed,
-            6 => Road::Rejected,
-            7 => Road::Withdrawn,
-            8 if self == Self::Whole => Road::Silent,
-            // 2, 3, 9, and 8 on the quick map.
-            _ => Road::Granted,
-        }
-    }
-}
-
-/// For how long a DA may be silent: longer than an answer takes through any outage.
-pub(super) const SILENT_FOR: &str = "90s";
-
-/// One registration.
-#[derive(Debug)]
-pub(super) struct Walker {
-    pub(super) number: usize,
-    pub(super) road: Road,
-    /// The event that its state asks for next, until Redis has taken it.
-    next: Option<Value>,
-    /// The turns whose event Redis has taken.
-    answered: Vec<String>,
-    pub(super) state: String,
-    /// When Redis took the last event, or the state changed.
-    moved: Instant,
-}
-
-impl Walker {
-    pub(super) fn id(&self) -> String {
-        format!("reg-{}", self.number)
-    }
-
-    pub(super) fn end(&self) -> &'static str {
-        match self.road {
-            Road::Founding | Road::Granted | Road::Appointed => "active",
-            Road::Denied => "denied",
-            Road::Silent | Road::Rejected => "rejected",
-            Road::Withdrawn => "withdrawn",
-        }
-    }
-
-    /// A state, and how often it was come to by an answer: with an agent a registration may be twice.
-    fn turn(&self) -> String {
-        if self.state == "in_review" && self.has_answered("awaiting_information") {
-            return "in_review, again".to_owned();
-        }
-        self.state.clone()
-    }
-
-    fn has_answered(&self, turn: &str) -> bool {
-        self.answered.iter().any(|answered| answered == turn)
-    }
-
-    fn is_done(&self) -> bool {
-        self.state == self.end()
-    }
-
-    /// What its state asks for; `None` if it is somebody else's turn.
-    fn event(&self, token: Option<&String>) -> Option<Value> {
-        let id = self.id();
-        let n = self.number;
-        let da = format!("c{n}-da");
-        Some(match (self.state.as_str(), self.road) {
-            ("needs_correction", _) => events::resubmitted(&id, &format!("5{n}"), &format!("DEV{n}")),
-            ("awaiting_organization", Road::Appointed | Road::Rejected) => events::organization_selected(&id, None),
-            ("awaiting_organization", _) => events::organization_selected(&id, Some(&format!("c{n}"))),
-            ("awaiting_email", _) => events::email_verified(&id, token?),
-            ("awaiting_confirmation", Road::Withdrawn) => events::withdrawn(&id),
-            ("awaiting_confirmation", _) => events::confirmed(&id),
-            ("in_review", Road::Appointed) if !self.has_answered("awaiting_information") => {
-                events::asked(&id, "Where?")
-            }
-            ("in_review", Road::Appointed) => events::appointed(&id, &format!("c{n}")),
-            ("in_review", Road::Silent | Road::Rejected) => events::rejected(&id, "not one of ours"),
-            ("awaiting_information", _) => events::information_provided(&id, "here"),
-            ("awaiting_da", Road::Silent) => return None,
-            ("awaiting_da", Road::Denied) => events::da_denied(&id, &da, "not one of ours"),
-            ("awaiting_da", _) => events::da_granted(&id, &da, "customer_user"),
-            _ => return None,
-        })
-    }
-}
+/// For how long a DA is waited for. In an outage it is over for those, too, who would have answered.
+const DA_TIMEOUT: &str = "8s";
 
 /// All registrations, and upstream's connections.
 pub(super) struct Roads {
     pub(super) walkers: Vec<Walker>,
+    /// Companies that have begun.
+    begun: usize,
     most: usize,
-    map: Map,
     pub(super) out: EventsOut,
     intake: String,
     redis_url: String,
     database_url: String,
     redis: Option<redis::aio::MultiplexedConnection>,
     database: Option<DatabaseConnection>,
-    tokens: BTreeMap<String, String>,
+    post: Post,
     mails_read: usize,
     pub(super) accepted: usize,
     pub(super) longest_wait: Duration,
 }
 
-/// Companies for so many registrations, one each; where a DA is to decide there is one.
-pub(super) fn directory(most: usize, map: Map) -> Value {
-    let mut directory = companies(most, 1, true);
-    let has_da = |administrator: &Value| {
-        let of = administrator["organization_id"].as_str().unwrap_or_default();
-        let founds = |n| matches!(map.road(n), Road::Founding | Road::Appointed | Road::Rejected);
-        of[1..].parse().is_ok_and(|n| !founds(n))
-    };
-    if let Some(administrators) = directory["administrators"].as_array_mut() {
-        administrators.retain(has_da);
+/// What a daemon needs for the roads of `most` companies, of which one has an answer awaited for as long as `answer_within`.
+pub(super) fn settings(builder: Builder, most: usize, answer_within: &str) -> Builder {
+    builder
+        .directory(&directory(most))
+        .setting("provisioning.poll", "200ms")
+        .setting("review.mailbox", "agents@vendor.example")
+        .setting("review.answer_within", answer_within)
+        .setting("da_response.timeout", DA_TIMEOUT)
+        .setting("da_response.reminders", toml::Value::Array(vec![]))
+        .setting("da_response.recheck", "1s")
+}
+
+/// So many companies, each with two people, and with as many DAs as its road takes.
+fn directory(most: usize) -> Value {
+    let mut directory = companies(most, 2, true);
+    let mut appointed = Vec::new();
+    for n in 0..most {
+        for name in ["da", "da2"].iter().take(Road::of(n).administrators()) {
+            appointed.push(json!({"account_id": format!("c{n}-{name}"), "organization_id": format!("c{n}")}));
+        }
+        let second = json!({"id": format!("c{n}-da2"), "name": format!("da2 of c{n}"), "email": format!("da2@c{n}.example"),
+            "status": "active", "locale": "en", "flagged": false, "contracts": []});
+        directory["accounts"].as_array_mut().expect("a list").push(second);
     }
+    directory["administrators"] = appointed.into();
     directory
 }
 
 impl Roads {
-    pub(super) fn new(daemon: &TestDaemon, most: usize, map: Map) -> Self {
+    pub(super) fn new(daemon: &TestDaemon, most: usize) -> Self {
         Self {
             walkers: Vec::new(),
+            begun: 0,
             most,
-            map,
             out: EventsOut::new(daemon.key("events")),
             intake: daemon.key("intake"),
             redis_url: daemon.redis.url(),
             database_url: daemon.database.url(),
             redis: None,
             database: None,
-            tokens: BTreeMap::new(),
+            post: Post::default(),
             mails_read: 0,
             accepted: 0,
             longest_wait: Duration::ZERO,
         }
     }
 
-    /// Has so many begun by now.
+    /// Has so many companies begun by now.
     pub(super) fn begin(&mut self, wanted: usize) {
-        while self.walkers.len() < wanted && self.walkers.len() < self.most {
-            let number = self.walkers.len();
-            let mut submitted = submitted_at(&format!("reg-{number}"), number, "a");
-            // Wrong at first.
-            if number % 7 == 3 {
-                submitted["data"]["serial_number"] = "NOT-COVERED".into();
+        while self.begun < wanted.min(self.most) {
+            let number = self.begun;
+            let applicants: &[_] = if Road::of(number) == Road::Rival {
+                &["a", "b"]
+            } else {
+                &["a"]
+            };
+            for applicant in applicants {
+                let mut submitted = submitted_at(&walker::id(number, applicant), number, applicant);
+                // Wrong at first.
+                if number % 7 == 3 {
+                    submitted["data"]["serial_number"] = "NOT-COVERED".into();
+                }
+                self.walkers.push(Walker::new(number, applicant, submitted));
             }
-            self.walkers.push(Walker {
-                number,
-                road: self.map.road(number),
-                next: Some(submitted),
-                answered: Vec::new(),
-                state: String::new(),
-                moved: Instant::now(),
-            });
+            self.begun += 1;
         }
     }
 
@@ -222,16 +125,15 @@ impl Roads {
     pub(super) async fn go_on(&mut self, daemon: &TestDaemon) {
         self.read_mails(daemon);
         self.look().await;
+        self.press(daemon).await;
         self.send().await;
     }
 
     fn read_mails(&mut self, daemon: &TestDaemon) {
         let messages = daemon.smtp.as_ref().expect("the builder was told so").messages();
         for message in &messages[self.mails_read..] {
-            let mail = Mail::parse(&message.raw).expect("a mail taken is whole");
-            if let (true, Some(token)) = (mail.is("verification"), mail.token()) {
-                self.tokens.insert(mail.registration().to_owned(), token.to_owned());
-            }
+            self.post
+                .take(&Mail::parse(&message.raw).expect("a mail taken is whole"));
         }
         self.mails_read = messages.len();
     }
@@ -243,18 +145,11 @@ impl Roads {
         };
         let Some(states) = states else { return };
         for walker in &mut self.walkers {
-            let id = format!("reg-{}", walker.number);
-            let Some(state) = states.get(&id) else { continue };
-            if walker.state != *state {
-                // A DA who is silent is waited for, as it should be.
-                if !(walker.road == Road::Silent && walker.state == "awaiting_da") {
-                    self.longest_wait = self.longest_wait.max(walker.moved.elapsed());
-                }
-                walker.state.clone_from(state);
-                walker.moved = Instant::now();
-            }
-            if walker.next.is_none() && !walker.has_answered(&walker.turn()) {
-                walker.next = walker.event(self.tokens.get(&id));
+            if let Some(waited) = states
+                .get(&walker.id())
+                .and_then(|state| walker.stands(state, &self.post))
+            {
+                self.longest_wait = self.longest_wait.max(waited);
             }
         }
     }
@@ -279,6 +174,26 @@ impl Roads {
         Some(rows.iter().map(|row| (text(row, "id"), text(row, "state"))).collect())
     }
 
+    /// Presses each button until the page says that it is done; that the answer is lost changes nothing.
+    async fn press(&mut self, daemon: &TestDaemon) {
+        for walker in &mut self.walkers {
+            let Some(Step::Press { path, fields }) = &walker.next else {
+                continue;
+            };
+            let page = daemon.http().post(daemon.at(path)).form(fields).timeout(ANSWER_WITHIN);
+            let Ok(answer) = page.send().await else { return };
+            match answer.status().as_u16() {
+                // A second click is told that it is done already.
+                200 | 410 => {
+                    self.accepted += 1;
+                    walker.accepted();
+                }
+                429 | 503 => return,
+                other => panic!("{}: the page answers {other}", walker.id()),
+            }
+        }
+    }
+
     /// Sends each event until Redis says that it has it: only then it counts as accepted.
     async fn send(&mut self) {
         if self.redis.is_none() {
@@ -296,7 +211,9 @@ impl Roads {
             return;
         }
         for walker in &mut self.walkers {
-            let Some(event) = &walker.next else { continue };
+            let Some(Step::Event(event)) = &walker.next else {
+                continue;
+            };
             let mut add = redis::cmd("XADD");
             add.arg(&self.intake).arg("*").arg("event").arg(event.to_string());
             let added = tokio::time::timeout(ANSWER_WITHIN, add.query_async::<String>(connection)).await;
@@ -306,9 +223,7 @@ impl Roads {
                 return;
             }
             self.accepted += 1;
-            walker.next = None;
-            walker.answered.push(walker.turn());
-            walker.moved = Instant::now();
+            walker.accepted();
         }
     }
 

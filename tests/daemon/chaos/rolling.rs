@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::roads::{self, Map, Roads};
+use super::roads::{self, Roads};
 use super::target::Target;
 use super::{POLL, SETTLE_WITHIN, report};
 use crate::support::child::ChildProcess;
@@ -18,6 +18,9 @@ const ROUNDS: usize = 3;
 /// Registrations begun around each restart.
 const BEGUN: usize = 12;
 
+/// How long an applicant's answer is waited for: nothing is away here.
+const ANSWER_WITHIN: &str = "15s";
+
 /// Above `shutdown.grace`, 25 s.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -27,14 +30,11 @@ async fn a_rolling_restart_under_load_loses_nothing_and_repeats_nothing() {
     let target = Target::start();
     let builder = TestDaemon::builder(Database::Postgres)
         .smtp()
-        .directory(&roads::directory(most, Map::Quick))
-        .setting("provisioning.poll", "200ms")
-        .setting("provisioning.targets", target.setting())
-        .setting("review.mailbox", "agents@vendor.example")
-        .setting("da_response.recheck", "1s");
+        .setting("provisioning.targets", target.setting());
+    let builder = roads::settings(builder, most, ANSWER_WITHIN);
     let mut daemon = builder.start().await;
     let mut second = daemon.start_second().await;
-    let mut roads = Roads::new(&daemon, most, Map::Quick);
+    let mut roads = Roads::new(&daemon, most);
     for round in 0..ROUNDS {
         roads.begin(BEGUN * (2 * round + 1));
         roads.go_on(&daemon).await;

@@ -405,7 +405,7 @@ async fn d7_no_log_has_a_token_or_an_address() {
             .all(|path| log.contains(path)),
         "{log}"
     );
-    for secret in [token, decide_token, "newbie@acme.example", "joost@lagelanden.example"] {
+    for secret in [token, decide_token, "acme.example", "lagelanden.example"] {
         assert!(!log.contains(secret), "{log}");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use enrolld::metrics::names::{ALL, Family, Kind};
+use enrolld_jobs::effect::AlertCode;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -127,6 +128,39 @@ fn prometheus_takes_the_queries_of_the_dashboard() {
     }
     std::fs::write(folder.path().join("rules.yml"), rules).expect("the folder is writable");
     promtool(&["check", "rules", "rules.yml"], folder.path(), "");
+}
+
+/// Whether the runbook has a section that a link leads to, such as `#dead-jobs`.
+fn has_section(link: &str) -> bool {
+    let anchor = |heading: &str| {
+        heading
+            .trim_start_matches('#')
+            .trim()
+            .to_lowercase()
+            .replace(' ', "-")
+            .replace(['\'', '(', ')'], "")
+    };
+    let mut headings = RUNBOOK.lines().filter(|line| line.starts_with("##"));
+    headings.any(|heading| link.strip_prefix('#') == Some(anchor(heading).as_str()))
+}
+
+#[test]
+fn every_link_within_the_runbook_leads_to_a_section() {
+    let links = RUNBOOK.split("](#").skip(1).filter_map(|rest| rest.split_once(')'));
+    let nowhere: Vec<_> = links
+        .map(|(to, _)| format!("#{to}"))
+        .filter(|to| !has_section(to))
+        .collect();
+    assert!(nowhere.is_empty(), "{nowhere:?}");
+}
+
+#[test]
+fn every_alert_of_the_daemon_itself_has_its_row_in_the_runbook() {
+    for code in AlertCode::ALL.map(AlertCode::as_str) {
+        let start = format!("| `{code}` | [");
+        let is_there = RUNBOOK.lines().any(|line| line.starts_with(&start));
+        assert!(is_there, "{code} leads to no page");
+    }
 }
 
 #[test]
