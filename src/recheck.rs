@@ -25,16 +25,18 @@ pub struct Recheck {
 impl Task for Recheck {
     async fn carry_out(&self, _: DateTime<Utc>, stop: &CancellationToken) -> Result<(), StoreError> {
         let store = self.executor.store();
-        let mut after = String::new();
+        let mut after = None;
         while !stop.is_cancelled() {
-            let ids = store.ids_in_state(StateName::AwaitingDa, &after, CHUNK).await?;
-            let Some(last) = ids.last() else {
-                return Ok(());
-            };
-            after.clone_from(last);
-            for id in ids {
+            let found = store
+                .next_in_state(StateName::AwaitingDa, after.as_ref(), CHUNK)
+                .await?;
+            for registration in &found {
                 progress::goes_round();
-                self.look_at(&id).await?;
+                self.look_at(&registration.id).await?;
+            }
+            after = found.into_iter().last();
+            if after.is_none() {
+                break;
             }
         }
         Ok(())

@@ -50,7 +50,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, Database, DbBackend, DbErr, RuntimeErr,
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement,
     sqlx::{
         self, Connection as _, PgConnection,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
@@ -89,22 +89,33 @@ impl Store {
     /// # Errors
     /// When the URL cannot be used or the database cannot be reached.
     pub async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
-        let (writer, reader) = if url.starts_with("sqlite:") {
-            make_file(&file_of(url))?;
-            (connect(url, 1).await?, connect(url, connections.max(2)).await?)
-        } else {
-            // One more than one: migrating holds a lock beside its work.
-            let pool = match connect(url, connections.max(2)).await {
-                Err(error) => return Err(unreachable_because(url).await.unwrap_or(error)),
-                pool => pool?,
-            };
-            (pool.clone(), pool)
-        };
-        Ok(Self {
+        Ok(Self::over(pools(url, connections).await?))
+    }
+
+    /// The same, with each statement shown to `watch` once it was answered.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_watched(
+        url: &str,
+        connections: u32,
+        watch: impl Fn(&Statement) + Clone + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        let mut pools = pools(url, connections).await?;
+        for pool in pools.each_mut() {
+            let watch = watch.clone();
+            pool.set_metric_callback(move |answered| watch(answered.statement));
+        }
+        Ok(Self::over(pools))
+    }
+
+    fn over(pools: [DatabaseConnection; 2]) -> Self {
+        let [writer, reader] = pools.map(Connection::new);
+        Self {
             committers: Committers::start(&writer),
             writer,
             reader,
-        })
+        }
     }
 
     /// Ends all connections, those of clones, too; nothing more can be asked. SQLite then brings what its log holds into the
@@ -166,7 +177,21 @@ impl Store {
     }
 }
 
-async fn connect(url: &str, connections: u32) -> Result<Connection, StoreError> {
+/// Connections for a [`Store`]: for what is written, and for what is read.
+async fn pools(url: &str, connections: u32) -> Result<[DatabaseConnection; 2], StoreError> {
+    if url.starts_with("sqlite:") {
+        make_file(&file_of(url))?;
+        return Ok([connect(url, 1).await?, connect(url, connections.max(2)).await?]);
+    }
+    // One more than one: migrating holds a lock beside its work.
+    let pool = match connect(url, connections.max(2)).await {
+        Err(error) => return Err(unreachable_because(url).await.unwrap_or(error)),
+        pool => pool?,
+    };
+    Ok([pool.clone(), pool])
+}
+
+async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection, StoreError> {
     tls::choose_provider();
     let mut options = ConnectOptions::new(url);
     options
@@ -213,7 +238,7 @@ async fn connect(url: &str, connections: u32) -> Result<Connection, StoreError> 
                 ("tcp_keepalives_count", "3"),
             ])
         });
-    Ok(Connection::new(Database::connect(options).await?))
+    Ok(Database::connect(options).await?)
 }
 
 /// Why PostgreSQL cannot be reached: a pool tells only that its time was up.

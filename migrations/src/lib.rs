@@ -9,6 +9,7 @@ mod m20261127_000003_operations;
 mod m20261127_000004_desk;
 mod m20261127_000005_counted;
 mod m20261127_000005_traced;
+mod m20261127_000006_erasable;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::{prelude::*, sea_orm::DatabaseConnection};
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000004_desk::Migration),
             Box::new(m20261127_000005_counted::Migration),
             Box::new(m20261127_000005_traced::Migration),
+            Box::new(m20261127_000006_erasable::Migration),
         ]
     }
 }

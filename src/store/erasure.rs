@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Store,
-    entities::{inbox, mail, notice, refused, registration},
+    entities::{inbox, mail, notice, registration},
     error::StoreError,
     milliseconds,
 };
@@ -31,7 +31,12 @@ pub struct Erased {
 /// What becomes of each table, in this order. `$1` is the registration, `$2` its pseudonym, `$3` the time.
 ///
 /// The timeline keeps event and time; its actors may be people. Access that is there keeps its account and organization, since the
-/// targets have it; what was taken back does not. Jobs of access and terms go on, and tell no registration any more.
+/// targets have it; what was taken back does not. Jobs of access and terms go on, and tell no registration any more. Bounces are about mails: their
+/// subject is a Message-ID, which begins with the mail's id.
+const BOUNCES: &str = "UPDATE inbox SET body = '{}' WHERE type = 'mail.bounced' \
+     AND lower(substr(ltrim(subject, '<'), 1, 36)) IN (SELECT id FROM mails WHERE registration_id = $1)";
+const REFUSED_BOUNCES: &str = "DELETE FROM refused WHERE type = 'mail.bounced' \
+     AND lower(substr(ltrim(subject, '<'), 1, 36)) IN (SELECT id FROM mails WHERE registration_id = $1)";
 const TIMELINE: &str = "UPDATE timeline SET registration_id = $2, detail = '{}', \
      actor = CASE WHEN actor = 'enrolld' THEN actor ELSE $2 END WHERE registration_id = $1";
 const ATTEMPTS: &str = "DELETE FROM attempts WHERE job_id IN (SELECT id FROM jobs WHERE registration_id = $1)";
@@ -116,21 +121,12 @@ impl Store {
             transaction.change(sql, values).await
         };
         let pseudonym = || Some(pseudonym.into());
-        let mut erased = Erased::default();
-        // Bounces are about mails; their subject is a Message-ID, whose left part is the mail's id.
-        for mail in self.mail_ids(id).await? {
-            let subject = inbox::Column::Subject.contains(mail.to_string());
-            let bounces = inbox::Entity::update_many()
-                .col_expr(inbox::Column::Body, "{}".into())
-                .filter(inbox::Column::Type.eq("mail.bounced"))
-                .filter(subject);
-            erased.events += bounces.exec(&transaction).await?.rows_affected;
-            let refusals = refused::Entity::delete_many()
-                .filter(refused::Column::Type.eq("mail.bounced"))
-                .filter(refused::Column::Subject.contains(mail.to_string()));
-            erased.refused += refusals.exec(&transaction).await?.rows_affected;
-        }
-        erased.timeline = run(TIMELINE, pseudonym()).await?;
+        let mut erased = Erased {
+            events: run(BOUNCES, None).await?,
+            refused: run(REFUSED_BOUNCES, None).await?,
+            timeline: run(TIMELINE, pseudonym()).await?,
+            ..Erased::default()
+        };
         run(MAIL_JOBS, Some(milliseconds(now).into())).await?;
         run(ATTEMPTS, None).await?;
         run(INTERVENTIONS, None).await?;

@@ -8,7 +8,7 @@ use enrolld_jobs::{
     values::{AccountId, RegistrationId},
     view::TimelineLine,
 };
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::SimpleExpr};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{
     Store,
@@ -39,6 +39,14 @@ pub struct Filter {
 pub struct Place {
     created_ms: i64,
     id: RegistrationId,
+}
+
+/// The place of a registration among those in its state. Whoever comes to another state and back stands behind the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InState {
+    since_ms: i64,
+    /// Its id, as it is stored.
+    pub id: String,
 }
 
 impl Place {
@@ -146,13 +154,35 @@ impl Store {
             .collect()
     }
 
-    /// The ids of registrations in `state`, in their order, after `after`; at most `limit`.
+    /// The registrations in `state` that are behind `after`, the longest in it first; at most `limit`.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn ids_in_state(&self, state: StateName, after: &str, limit: u64) -> Result<Vec<String>, StoreError> {
-        self.ids(registration::Column::State.eq(state.as_str()), after, limit)
-            .await
+    pub async fn next_in_state(
+        &self,
+        state: StateName,
+        after: Option<&InState>,
+        limit: u64,
+    ) -> Result<Vec<InState>, StoreError> {
+        let sql = format!(
+            "SELECT since_ms, id FROM registrations{} WHERE state = $1 AND (since_ms, id) > ($2, $3) \
+             ORDER BY since_ms, id LIMIT {limit}",
+            indexed_by(self.backend(), "registrations_state")
+        );
+        let values = [
+            state.as_str().into(),
+            after.map_or(i64::MIN, |place| place.since_ms).into(),
+            after.map_or("", |place| place.id.as_str()).into(),
+        ];
+        let rows = self.reader.rows(&sql, values).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(InState {
+                    since_ms: row.try_get("", "since_ms")?,
+                    id: row.try_get("", "id")?,
+                })
+            })
+            .collect()
     }
 
     /// The account's registrations that are open, but for `except`; no more than can stand in each other's way (D18).
@@ -185,15 +215,10 @@ impl Store {
         after: &str,
         limit: u64,
     ) -> Result<Vec<String>, StoreError> {
-        self.ids(registration::Column::DaAccountId.eq(account.as_str()), after, limit)
-            .await
-    }
-
-    async fn ids(&self, of: SimpleExpr, after: &str, limit: u64) -> Result<Vec<String>, StoreError> {
         let ids = registration::Entity::find()
             .select_only()
             .column(registration::Column::Id)
-            .filter(of)
+            .filter(registration::Column::DaAccountId.eq(account.as_str()))
             .filter(registration::Column::Id.gt(after))
             .order_by_asc(registration::Column::Id)
             .limit(limit)
