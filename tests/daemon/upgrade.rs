@@ -1,12 +1,14 @@
 //! What earlier releases left in the database, in `tests/fixtures/<release>/database.json`: a daemon of this release goes on with it.
+//! `access.json` beside it has access and what is about it, and entries of Redis.
 //!
 //! A release adds its own with `WRITE_FIXTURES=1 cargo test --test daemon upgrade`. What is there is never changed.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod access;
+mod kept;
+
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sea_orm::{ConnectionTrait as _, Database as Orm};
 use serde_json::{Value, json};
 
 use crate::steps::{JOINER, NEWBIE, NOOR, confirm, select};
@@ -17,18 +19,12 @@ use crate::support::events;
 
 crate::support::for_each_database!(
     what_an_earlier_release_left_goes_on,
+    the_first_schema_is_migrated_with_what_is_in_it,
     a_daemon_goes_on_beside_a_newer_release,
 );
 
 /// What is written and loaded; what is left out is the daemon's own, or has no rows on these roads.
 const TABLES: [&str; 6] = ["registrations", "timeline", "jobs", "mails", "links", "secrets"];
-
-/// Columns that SQLite keeps as numbers.
-const FLAGS: [&str; 1] = ["step_bound"];
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
 
 /// Reminders that are due soon after they were set, so that those of a fixture are due whenever it is read; and ends that are years away, so
 /// that none of it is over, however old the fixture is.
@@ -50,11 +46,7 @@ async fn write(file: &Path) {
     daemon.send(&NOOR.submitted("reg-choice")).await;
     daemon.wait_state("reg-choice", "awaiting_organization").await;
     daemon.terminate();
-    let mut tables = serde_json::Map::new();
-    for table in TABLES {
-        let rows = daemon.rows(&format!("SELECT * FROM {table}")).await;
-        tables.insert(table.to_owned(), rows.into());
-    }
+    let mut tables = kept::dump(&daemon, &TABLES).await;
     // An event that was taken in, and not applied before the daemon was stopped; and a mail that was not sent.
     let body = events::organization_selected("reg-choice", None);
     let waiting = json!({
@@ -75,42 +67,7 @@ async fn write(file: &Path) {
         .find(|job| job["id"] == id)
         .expect("each mail has a job");
     (job["state"], job["attempts"], job["finished_ms"]) = (json!("queued"), json!(0), Value::Null);
-    fs::create_dir_all(file.parent().expect("it has a folder")).expect("the folder is writable");
-    let text = serde_json::to_string_pretty(&tables).expect("JSON");
-    fs::write(file, text + "\n").expect("the folder is writable");
-}
-
-/// A value in SQL.
-fn literal(column: &str, value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("'{}'", text.replace('\'', "''")),
-        Value::Number(number) if FLAGS.contains(&column) => (number.as_i64() == Some(1)).to_string(),
-        other => other.to_string(),
-    }
-}
-
-async fn load(daemon: &TestDaemon, tables: &Value) {
-    let connection = Orm::connect(daemon.database.url())
-        .await
-        .expect("the database takes connections");
-    // Preparing the database has made a key; links were made under the one of then.
-    let other_key = connection.execute_unprepared("DELETE FROM secrets").await;
-    other_key.expect("the statement is sound");
-    for (table, rows) in tables.as_object().expect("tables") {
-        for row in rows.as_array().expect("rows") {
-            let row = row.as_object().expect("a row");
-            let columns: Vec<_> = row.keys().map(String::as_str).collect();
-            let values: Vec<_> = row.iter().map(|(column, value)| literal(column, value)).collect();
-            let sql = format!(
-                "INSERT INTO {table} ({}) VALUES ({})",
-                columns.join(", "),
-                values.join(", ")
-            );
-            let done = connection.execute_unprepared(&sql).await;
-            done.unwrap_or_else(|error| panic!("{sql}: {error}"));
-        }
-    }
-    connection.close().await.expect("a connection can be closed");
+    kept::write(file, &tables.into());
 }
 
 async fn wait_count(daemon: &TestDaemon, rows: &str, number: usize) {
@@ -122,45 +79,48 @@ async fn wait_count(daemon: &TestDaemon, rows: &str, number: usize) {
 }
 
 async fn what_an_earlier_release_left_goes_on(database: Database) {
-    let own = env!("CARGO_PKG_VERSION").rsplit_once('.').expect("a version").0;
-    let file = fixtures().join(own).join("database.json");
+    let file = kept::own("database.json");
     if database == Database::Sqlite && std::env::var_os("WRITE_FIXTURES").is_some() && !file.exists() {
         write(&file).await;
     }
-    for release in fs::read_dir(fixtures()).expect("there are fixtures") {
-        let file = release.expect("the folder is readable").path().join("database.json");
-        let text = fs::read_to_string(file).expect("each release has a database");
-        let tables: Value = serde_json::from_str(&text).expect("JSON");
+    for tables in kept::all("database.json") {
         let mut daemon = builder(database).install();
         daemon.prepare();
-        load(&daemon, &tables).await;
-        // As if a day had passed, or however long the upgrade took.
-        let due = "UPDATE jobs SET run_at_ms = 1 WHERE state = 'scheduled'";
-        let connection = Orm::connect(daemon.database.url())
-            .await
-            .expect("the database takes connections");
-        connection
-            .execute_unprepared(due)
-            .await
-            .expect("the statement is sound");
+        kept::load(&daemon, &tables).await;
+        kept::make_due(&daemon).await;
         daemon.start().await;
-
-        // The event that waited is applied, the mail is sent, the timers go off, and nothing dies of it.
-        daemon.wait_state("reg-choice", "in_review").await;
-        daemon.wait_kind("access_request", "reg-da", 1).await;
-        wait_count(&daemon, "mails WHERE state = 'waiting'", 0).await;
-        wait_count(&daemon, "jobs WHERE state = 'scheduled' AND run_at_ms = 1", 0).await;
-        wait_count(&daemon, "jobs WHERE state IN ('queued', 'running')", 0).await;
-        assert_eq!(daemon.count("jobs WHERE state = 'dead'").await, 0);
-        for registration in ["reg-email", "reg-da", "reg-choice"] {
-            daemon.view(registration).await;
-        }
-        // And the registrations go on.
-        daemon.send(&events::withdrawn("reg-email")).await;
-        daemon.wait_state("reg-email", "withdrawn").await;
-        daemon.send(&events::da_granted("reg-da", "boss", "partner_user")).await;
-        daemon.wait_state("reg-da", "active").await;
+        goes_on(&daemon).await;
     }
+}
+
+/// The database of the first release is filled before the migrations of all later ones: each has rows to carry over.
+async fn the_first_schema_is_migrated_with_what_is_in_it(database: Database) {
+    for tables in kept::all("database.json") {
+        let mut daemon = builder(database).install();
+        kept::first_schema(&daemon).await;
+        kept::load(&daemon, &tables).await;
+        kept::make_due(&daemon).await;
+        daemon.prepare();
+        daemon.start().await;
+        goes_on(&daemon).await;
+    }
+}
+
+/// The event that waited is applied, the mail is sent, the timers go off, and nothing dies of it; then the registrations go on.
+async fn goes_on(daemon: &TestDaemon) {
+    daemon.wait_state("reg-choice", "in_review").await;
+    daemon.wait_kind("access_request", "reg-da", 1).await;
+    wait_count(daemon, "mails WHERE state = 'waiting'", 0).await;
+    wait_count(daemon, "jobs WHERE state = 'scheduled' AND run_at_ms = 1", 0).await;
+    wait_count(daemon, "jobs WHERE state IN ('queued', 'running')", 0).await;
+    assert_eq!(daemon.count("jobs WHERE state = 'dead'").await, 0);
+    for registration in ["reg-email", "reg-da", "reg-choice"] {
+        daemon.view(registration).await;
+    }
+    daemon.send(&events::withdrawn("reg-email")).await;
+    daemon.wait_state("reg-email", "withdrawn").await;
+    daemon.send(&events::da_granted("reg-da", "boss", "partner_user")).await;
+    daemon.wait_state("reg-da", "active").await;
 }
 
 /// What the next release may have added: its migrations, columns with defaults, kinds of jobs, states.
