@@ -13,7 +13,7 @@ use clap::Subcommand;
 pub(super) use send::redis;
 
 use self::which::Which;
-use super::listing::Listing;
+use super::listing::{Listing, Shown};
 use crate::settings::Settings;
 
 /// The verbs.
@@ -72,6 +72,9 @@ Examples:
         /// Also those that were replayed already
         #[arg(long)]
         again: bool,
+        /// In which form.
+        #[command(flatten)]
+        shown: Shown,
     },
     /// Delete refused events that nobody needs any more
     #[command(
@@ -86,6 +89,9 @@ Examples:
         /// Which events.
         #[command(flatten)]
         which: Which,
+        /// In which form.
+        #[command(flatten)]
+        shown: Shown,
     },
 }
 
@@ -94,7 +100,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
     match command {
         Command::Send { file } => send::run(&file, settings).await,
         Command::Rejected { listing } => rejected::run(listing, settings).await,
-        Command::Replay { which, again } => replay::run(which, again, settings).await,
-        Command::Discard { which } => discard::run(&which, settings).await,
+        Command::Replay { which, again, shown } => replay::run(which, again, shown.output, settings).await,
+        Command::Discard { which, shown } => discard::run(&which, shown.output, settings).await,
     }
 }

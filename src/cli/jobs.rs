@@ -94,6 +94,9 @@ Examples:
         /// Why.
         #[command(flatten)]
         reason: Reason,
+        /// In which form.
+        #[command(flatten)]
+        shown: Shown,
     },
     /// Give up dead jobs: they wait for nobody any more, and their registrations are no cases for them
     #[command(
@@ -122,6 +125,9 @@ Examples:
         /// Why.
         #[command(flatten)]
         reason: Reason,
+        /// In which form.
+        #[command(flatten)]
+        shown: Shown,
     },
     /// Have dead jobs run again, once what they died of is mended
     #[command(
@@ -161,6 +167,9 @@ Examples:
         /// Why.
         #[command(flatten)]
         reason: Reason,
+        /// In which form.
+        #[command(flatten)]
+        shown: Shown,
     },
     /// Show the whole story of a job: its runs and errors, who intervened, and what it does next
     #[command(after_help = "Runs that simply succeeded are not among those listed.
@@ -197,6 +206,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
             dry_run,
             rate,
             reason,
+            shown,
         } => {
             let requeue = Requeue {
                 ids,
@@ -204,6 +214,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 state: state.unwrap_or_else(|| "dead".to_owned()),
                 is_dry: dry_run,
                 rate,
+                form: shown.output,
             };
             requeue.run(&store, &reason.order()).await
         }
@@ -214,6 +225,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
             all: _,
             dry_run,
             reason,
+            shown,
         } => {
             let cancel = GiveUp {
                 how: GivingUp::Cancel,
@@ -221,6 +233,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 narrow,
                 state,
                 is_dry: dry_run,
+                form: shown.output,
             };
             cancel.run(&store, settings, &reason.order()).await
         }
@@ -230,6 +243,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
             all: _,
             dry_run,
             reason,
+            shown,
         } => {
             let discard = GiveUp {
                 how: GivingUp::Discard,
@@ -237,6 +251,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
                 narrow,
                 state: None,
                 is_dry: dry_run,
+                form: shown.output,
             };
             discard.run(&store, settings, &reason.order()).await
         }

@@ -55,10 +55,10 @@ impl Listing {
     }
 }
 
-/// The option of commands that show one thing.
+/// The option of commands that show one thing, or do something.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct Shown {
-    /// Form of the output: a card for people, or JSON
+    /// Form of the output: for people, or JSON for programs
     #[arg(long, value_enum, value_name = "FORM", default_value_t = Format::Table)]
     pub(super) output: Format,
 }

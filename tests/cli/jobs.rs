@@ -126,6 +126,51 @@ fn dead_jobs_are_grouped_by_what_they_died_of() {
 }
 
 #[test]
+fn what_is_done_with_jobs_is_told_to_programs_as_json() {
+    let enrolld = Enrolld::migrated("");
+    jobs(
+        &enrolld,
+        "notification",
+        "dead",
+        "smtp_refused",
+        [HOUR, 2 * HOUR, 3 * HOUR],
+    );
+    jobs(&enrolld, "verification", "succeeded", "", [HOUR]);
+    let run = |arguments: &[&str]| enrolld.run(&[&["jobs"], arguments, &["--output", "json"]].concat());
+    let ids = |told: &Value| told["jobs"].as_array().map(Vec::len);
+
+    let dry = run(&["requeue", "--error", "smtp_refused", "--dry-run"]).json();
+    assert_eq!(
+        (&dry["number"], &dry["by_class"][0]["error_class"]),
+        (&json!(3), &json!("smtp_refused"))
+    );
+    let none = run(&["requeue", "--error", "smtp_refusd", "--dry-run"]);
+    assert!(none.stderr.contains("there are: smtp_refused"), "{none:?}");
+    assert_eq!(none.json(), json!({"number": 0, "by_class": []}));
+    assert_eq!(run(&["discard", "--all", "--dry-run"]).json(), json!({"number": 3}));
+
+    let listed = run(&["list", "--state", "dead"]).json();
+    let named = listed[0]["id"].as_str().expect("an id").to_owned();
+    let requeued = run(&["requeue", &named]).json();
+    assert_eq!(
+        requeued,
+        json!({"jobs": [named], "left_alone": [], "left_alone_number": 0, "stopped": false})
+    );
+    // What was named and cannot be is told on standard output as well, and the exit status is 1.
+    let over = run(&["list", "--state", "succeeded"]).json()[0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let ended = run(&["requeue", &over]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let told: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!((ids(&told), &told["left_alone"][0]["id"]), (Some(0), &json!(over)));
+    assert_eq!(ids(&run(&["discard", "--kind", "notification"]).json()), Some(2));
+    assert_eq!(ids(&run(&["cancel", "--kind", "notification"]).json()), Some(1));
+    assert_eq!(ids(&run(&["cancel", "--kind", "notification"]).json()), Some(0));
+}
+
+#[test]
 fn an_empty_database_has_stats() {
     let enrolld = Enrolld::migrated("");
     let stats = enrolld.run(&["jobs", "stats", "--output", "json"]).json();

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::{
     Enrolld,
-    seed::{id, seed},
+    seed::{id, seed, seed_cases},
 };
 
 /// Snapshots without the moments, which are those of the test.
@@ -72,6 +72,15 @@ fn tables_fit_narrow_and_wide_terminals() {
             );
             insta::assert_snapshot!(format!("{}_at_{width}", arguments[0]), table);
         }
+    }
+    seed_cases(&enrolld);
+    for width in [80, 140] {
+        let table = enrolld.run_at_width(width, &["review", "list"]).succeeds();
+        assert!(
+            table.lines().all(|line| line.chars().count() <= width.into()),
+            "{table}"
+        );
+        insta::assert_snapshot!(format!("review_at_{width}"), table);
     }
     // Where nothing tells the width it is 80.
     assert_eq!(

@@ -9,7 +9,7 @@ use enrolld::{
     },
 };
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Enrolld;
 
@@ -55,6 +55,20 @@ pub(crate) fn seed(enrolld: &Enrolld) {
     });
 }
 
+/// Beside those, two cases of agents: one of a long name, and one whose job is dead.
+pub(crate) fn seed_cases(enrolld: &Enrolld) {
+    let url = format!("sqlite://{}", enrolld.path("enrolld-data/enrolld.db").display());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be had");
+    runtime.block_on(async {
+        let store = Store::open(&url, 2).await.expect("the database is there");
+        let long = "registration-of-a-portal-with-long-ids-1";
+        let in_review = json!({"name": "in_review", "reason": "none_of_the_above", "clock": {"notices": 0, "started": days_ago(2)}});
+        registration(&store, long, 2, &in_review, Some("none_of_the_above")).await;
+        let waiting = json!({"name": "awaiting_organization"});
+        registration(&store, "reg-9", 1, &waiting, Some("processing_failed")).await;
+    });
+}
+
 async fn registrations(store: &Store) {
     let states = [
         (
@@ -65,44 +79,48 @@ async fn registrations(store: &Store) {
         ("reg-2", 2, json!({"name": "awaiting_organization"})),
     ];
     for (id, days, state) in states {
-        let created = days_ago(days);
-        let data = json!({
-            "id": id, "account_id": "newbie", "version": 2, "step": 1, "created_at": created, "since": created,
-            "account": {"name": "SNTC Newbie", "email": "newbie@acme.example", "locale": "en"},
-            "contract_number": "93988396", "serial_number": "FOC1436Y3XK",
-            "site": {"organization_id": "acme", "chain": [{"id": "acme", "name": "ACME INC", "address": ["1 MAIN ST"],
-                "country": "US", "email_domains": [], "flagged": false}]},
-            "administrators": [], "selected": null, "verification_mails": [], "verified_email": null, "state": state,
-        });
-        let row = registration::Model {
-            review_reason: None,
-            da_account_id: None,
-            id: id.to_owned(),
-            account_id: "newbie".to_owned(),
-            state: state["name"].as_str().expect("a name").to_owned(),
-            version: 2,
-            root_id: None,
-            since_ms: created.timestamp_millis(),
-            created_ms: created.timestamp_millis(),
-            data: data.to_string(),
+        registration(store, id, days, &state, None).await;
+    }
+}
+
+async fn registration(store: &Store, id: &str, days: i64, state: &Value, review_reason: Option<&str>) {
+    let created = days_ago(days);
+    let data = json!({
+        "id": id, "account_id": "newbie", "version": 2, "step": 1, "created_at": created, "since": created,
+        "account": {"name": "SNTC Newbie", "email": "newbie@acme.example", "locale": "en"},
+        "contract_number": "93988396", "serial_number": "FOC1436Y3XK",
+        "site": {"organization_id": "acme", "chain": [{"id": "acme", "name": "ACME INC", "address": ["1 MAIN ST"],
+            "country": "US", "email_domains": [], "flagged": false}]},
+        "administrators": [], "selected": null, "dead_jobs": if review_reason == Some("processing_failed") { vec![self::id(2)] } else { Vec::new() }, "verification_mails": [], "verified_email": null, "state": state,
+    });
+    let row = registration::Model {
+        review_reason: review_reason.map(str::to_owned),
+        da_account_id: None,
+        id: id.to_owned(),
+        account_id: "newbie".to_owned(),
+        state: state["name"].as_str().expect("a name").to_owned(),
+        version: 2,
+        root_id: None,
+        since_ms: created.timestamp_millis(),
+        created_ms: created.timestamp_millis(),
+        data: data.to_string(),
+    };
+    insert::<_, registration::ActiveModel>(store, row).await;
+    let lines = [
+        ("registration.submitted", "newbie", json!({})),
+        ("verified", "enrolld", json!({"codes": ["serial_not_covered"]})),
+    ];
+    for ((event, actor, detail), version) in lines.into_iter().zip(1..) {
+        let row = timeline::Model {
+            registration_id: id.to_owned(),
+            version,
+            at_ms: created.timestamp_millis(),
+            event: event.to_owned(),
+            actor: actor.to_owned(),
+            detail: detail.to_string(),
+            token: String::new(),
         };
-        insert::<_, registration::ActiveModel>(store, row).await;
-        let lines = [
-            ("registration.submitted", "newbie", json!({})),
-            ("verified", "enrolld", json!({"codes": ["serial_not_covered"]})),
-        ];
-        for ((event, actor, detail), version) in lines.into_iter().zip(1..) {
-            let row = timeline::Model {
-                registration_id: id.to_owned(),
-                version,
-                at_ms: created.timestamp_millis(),
-                event: event.to_owned(),
-                actor: actor.to_owned(),
-                detail: detail.to_string(),
-                token: String::new(),
-            };
-            insert::<_, timeline::ActiveModel>(store, row).await;
-        }
+        insert::<_, timeline::ActiveModel>(store, row).await;
     }
 }
 

@@ -2,20 +2,22 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Value, json};
+
 use super::{rejected::detail, which::Which};
 use crate::{
     cli::{
         database,
-        output::{self, printable},
+        output::{self, Format, printable},
     },
     settings::Settings,
     store::entities::refused,
 };
 
-pub(super) async fn run(which: &Which, settings: &Settings) -> anyhow::Result<()> {
+pub(super) async fn run(which: &Which, form: Format, settings: &Settings) -> anyhow::Result<()> {
     let store = database::open(settings).await?;
     which.check(&store, "discarded", hindrance).await?;
-    let (mut discarded, mut kept) = (0, 0);
+    let (mut discarded, mut kept, mut all_told) = (0, 0, Vec::new());
     let mut walk = which.walk(&store, false).await?;
     loop {
         let mut events = walk.next(&store).await?;
@@ -27,9 +29,14 @@ pub(super) async fn run(which: &Which, settings: &Settings) -> anyhow::Result<()
         kept += all - events.len();
         let seqs: Vec<i64> = events.iter().map(|event| event.seq).collect();
         discarded += store.discard_refused(&seqs).await?;
-        if !events.is_empty() {
-            output::text(&events.iter().map(told).collect::<String>())?;
+        match form {
+            Format::Json => all_told.extend(events.iter().map(as_json)),
+            Format::Table if events.is_empty() => {}
+            Format::Table => output::text(&events.iter().map(told).collect::<String>())?,
         }
+    }
+    if form == Format::Json {
+        output::json(&json!({"discarded": all_told, "kept_number": kept}))?;
     }
     if discarded == 0 {
         output::remark("nothing to discard");
@@ -57,11 +64,14 @@ fn told(event: &refused::Model) -> String {
     if let Some(subject) = &event.subject {
         write!(line, " of {subject}").expect("a String takes any text");
     }
-    let detail = detail(event);
-    let code = detail
-        .get("code")
-        .and_then(serde_json::Value::as_str)
-        .unwrap_or_default();
-    write!(line, ": {} ({code})", event.reason).expect("a String takes any text");
+    write!(line, ": {} ({})", event.reason, code(event).unwrap_or_default()).expect("a String takes any text");
     format!("{}\n", printable(&line))
+}
+
+fn as_json(event: &refused::Model) -> Value {
+    json!({"seq": event.seq, "type": event.r#type, "subject": event.subject, "reason": event.reason, "code": code(event)})
+}
+
+fn code(event: &refused::Model) -> Option<String> {
+    Some(detail(event).get("code")?.as_str()?.to_owned())
 }

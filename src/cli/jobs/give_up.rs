@@ -1,5 +1,6 @@
 //! `enrolld jobs cancel` and `enrolld jobs discard`.
 
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{
@@ -7,7 +8,7 @@ use super::{
     which::{Narrow, Wanted},
 };
 use crate::{
-    cli::output,
+    cli::output::{self, Format},
     daemon::executor_of_a_command,
     executor::giving_up::{GivenUp, GivingUp},
     settings::Settings,
@@ -23,6 +24,7 @@ pub(super) struct GiveUp {
     /// One of the states that it is for; all of them where none is given.
     pub(super) state: Option<String>,
     pub(super) is_dry: bool,
+    pub(super) form: Format,
 }
 
 impl GiveUp {
@@ -36,11 +38,13 @@ impl GiveUp {
         let done = self.how.state();
         if self.is_dry {
             let number = many::number_of(store, &wanted).await?;
-            let number = usize::try_from(number).unwrap_or(usize::MAX);
-            return output::text(&format!(
-                "{} to be {done}, but for those that a registration waits for",
-                jobs_are(number)
-            ));
+            return match self.form {
+                Format::Json => output::json(&json!({"number": number})),
+                Format::Table => output::text(&format!(
+                    "{} to be {done}, but for those that a registration waits for",
+                    jobs_are(number)
+                )),
+            };
         }
         let executor = executor_of_a_command(settings, store).await?;
         let act = async |ids: &[Uuid]| {
@@ -55,6 +59,6 @@ impl GiveUp {
         };
         Box::pin(many::each(store, wanted, None, act))
             .await?
-            .tell(done, are_named)
+            .tell(done, are_named, self.form)
     }
 }

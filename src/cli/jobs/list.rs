@@ -115,7 +115,7 @@ pub(super) async fn stats(store: &Store, form: Format) -> anyhow::Result<()> {
     }
 }
 
-fn class_json(group: &Group) -> Value {
+pub(super) fn class_json(group: &Group) -> Value {
     json!({
         "kind": group.kind,
         "error_class": group.name,

@@ -4,13 +4,14 @@ use std::{num::NonZeroU32, time::Duration};
 
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::which::Wanted;
 use crate::{
-    cli::output,
+    cli::output::{self, Format},
     store::{Store, selection::Place},
 };
 
@@ -169,13 +170,15 @@ impl Walk {
 impl Tally {
     /// Says how it went; `done` is what was done, such as `queued again`. An error when it was stopped, when one of the jobs named
     /// was left alone, or when there were only such.
-    pub(super) fn tell(self, done: &str, are_named: bool) -> anyhow::Result<()> {
-        if are_named {
-            for id in &self.done {
-                output::text(&id.to_string())?;
+    pub(super) fn tell(self, done: &str, are_named: bool, form: Format) -> anyhow::Result<()> {
+        match form {
+            Format::Json => output::json(&self.as_json())?,
+            Format::Table if are_named => {
+                for id in &self.done {
+                    output::text(&id.to_string())?;
+                }
             }
-        } else {
-            output::text(&format!("{} {done}", jobs_are(self.done.len())))?;
+            Format::Table => output::text(&format!("{} {done}", jobs_are(self.done.len() as u64)))?,
         }
         let mut lines: Vec<_> = self
             .left
@@ -189,7 +192,7 @@ impl Tally {
         if self.is_stopped {
             bail!(
                 "stopped: {} {done}; the same command goes on with the rest",
-                jobs_are(self.done.len())
+                jobs_are(self.done.len() as u64)
             );
         }
         if lines.is_empty() {
@@ -202,10 +205,20 @@ impl Tally {
         output::remark(&said);
         Ok(())
     }
+
+    fn as_json(&self) -> Value {
+        let left = self.left.iter().map(|left| json!({"id": left.id, "why": left.why}));
+        json!({
+            "jobs": self.done,
+            "left_alone": left.collect::<Vec<_>>(),
+            "left_alone_number": self.left_number,
+            "stopped": self.is_stopped,
+        })
+    }
 }
 
 /// `1 job is`
-pub(super) fn jobs_are(number: usize) -> String {
+pub(super) fn jobs_are(number: u64) -> String {
     match number {
         1 => "1 job is".to_owned(),
         number => format!("{number} jobs are"),

@@ -2,15 +2,16 @@
 
 use std::{collections::HashSet, num::NonZeroU32};
 
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    list::class_table,
+    list::{class_json, class_table},
     many::{self, Left, jobs_are},
     which::{Narrow, Wanted},
 };
 use crate::{
-    cli::output::{self, Screen},
+    cli::output::{self, Format, Screen},
     store::{Store, interventions::Order},
 };
 
@@ -23,6 +24,7 @@ pub(super) struct Requeue {
     pub(super) state: String,
     pub(super) is_dry: bool,
     pub(super) rate: Option<NonZeroU32>,
+    pub(super) form: Format,
 }
 
 impl Requeue {
@@ -50,32 +52,40 @@ impl Requeue {
         if !tally.done.is_empty() {
             tell_paused(store, &self.narrow).await?;
         }
-        tally.tell("queued again", are_named)
+        tally.tell("queued again", are_named, self.form)
     }
 
     async fn tell_number(&self, store: &Store, wanted: Wanted) -> anyhow::Result<()> {
-        let filter = match wanted {
-            Wanted::All(filters) => filters.into_iter().next(),
+        let (number, groups) = match wanted {
+            Wanted::All(filters) => {
+                let mut groups = Vec::new();
+                for filter in &filters {
+                    groups.extend(store.jobs_by_class(filter).await?);
+                }
+                (groups.iter().map(|group| group.number).sum(), groups)
+            }
             Wanted::These(ids) => {
                 let mut number = 0;
                 for id in ids {
                     let job = store.job(id).await?;
-                    number += usize::from(job.is_some_and(|job| is_meant(&job.state)));
+                    number += u64::from(job.is_some_and(|job| is_meant(&job.state)));
                 }
-                return output::text(&format!("{} to be queued again", jobs_are(number)));
+                (number, Vec::new())
             }
         };
-        let groups = match filter {
-            Some(filter) => store.jobs_by_class(&filter).await?,
-            None => Vec::new(),
-        };
-        let number: u64 = groups.iter().map(|group| group.number).sum();
-        let number = usize::try_from(number).unwrap_or(usize::MAX);
-        output::text(&format!("{} to be queued again", jobs_are(number)))?;
-        if groups.is_empty() {
-            return self.tell_classes(store).await;
+        if self.form == Format::Json {
+            let by_class: Vec<_> = groups.iter().map(class_json).collect();
+            output::json(&json!({"number": number, "by_class": by_class}))?;
+        } else {
+            output::text(&format!("{} to be queued again", jobs_are(number)))?;
+            if !groups.is_empty() {
+                output::text(&format!("\n{}", class_table(Screen::stdout(), &groups)))?;
+            }
         }
-        output::text(&format!("\n{}", class_table(Screen::stdout(), &groups)))
+        if number == 0 {
+            self.tell_classes(store).await?;
+        }
+        Ok(())
     }
 
     /// A class that was misspelt finds nothing: says which there are.
