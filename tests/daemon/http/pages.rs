@@ -8,7 +8,7 @@ use enrolld_jobs::{
     event::Event,
     registration::{Registration, State, StateName},
 };
-use reqwest::{Method, Response};
+use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
 use super::{Fixture, Wanted, problem, send};
@@ -414,16 +414,28 @@ async fn d7_no_log_has_a_token_or_an_address() {
 async fn who_asks_too_often_is_told_to_wait_and_nobody_else() {
     let fixture = start().await;
     let ask = async |path: &str, client: &str| send(fixture.get(path).header("x-forwarded-for", client)).await;
-    let start = Instant::now();
-    let refused = loop {
-        let asked = futures::future::join_all((0..60).map(|_| ask("/verify/unknown", "192.0.2.1"))).await;
-        if let Some(refused) = asked.into_iter().find(|response| response.status() != 404) {
-            break refused;
+    let refusal = async |request: &dyn Fn() -> RequestBuilder, client: &str| {
+        let start = Instant::now();
+        loop {
+            let asked = (0..60).map(|_| send(request().header("x-forwarded-for", client)));
+            let asked = futures::future::join_all(asked).await;
+            if let Some(refused) = asked.into_iter().find(|response| response.status() != 404) {
+                break refused;
+            }
+            assert!(start.elapsed() < PATIENCE, "nobody is refused");
         }
-        assert!(start.elapsed() < PATIENCE, "nobody is refused");
     };
+    let refused = refusal(&|| fixture.get("/verify/unknown"), "192.0.2.1").await;
     assert_eq!(refused.headers()["retry-after"], "60");
     insta::assert_snapshot!("too_many_en", page(refused, 429).await);
     assert_eq!(ask("/healthz", "192.0.2.1").await.status(), 200);
     assert_eq!(ask("/verify/unknown", "192.0.2.2").await.status(), 404);
+    // Pressing is asking, and one page is as good as the other.
+    let decision = [("decision", "deny")];
+    let pressed = refusal(&|| fixture.post("/decide/unknown").form(&decision), "192.0.2.3").await;
+    assert_eq!(pressed.status(), 429);
+    let pressed = refusal(&|| fixture.post("/verify/unknown"), "192.0.2.4").await;
+    assert_eq!(pressed.status(), 429);
+    let asked = refusal(&|| fixture.get("/decide/unknown"), "192.0.2.5").await;
+    assert_eq!(asked.status(), 429);
 }

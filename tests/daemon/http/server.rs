@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::listen;
+use super::{Fixture, TOKEN, Wanted, listen};
 use crate::support::child::PATIENCE;
 
 #[tokio::test]
@@ -71,4 +71,33 @@ async fn a_head_without_measure_is_refused() {
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     stop.cancel();
+}
+
+/// Both limits are 10 s, which is why this test takes as long.
+#[tokio::test]
+async fn who_sends_slowly_is_not_waited_for() {
+    let fixture = Fixture::start(Wanted {
+        api_token: true,
+        ..Wanted::default()
+    })
+    .await;
+    let address = fixture.address;
+    // A head that does not end, and a body that does not come.
+    let head = "GET /healthz HTTP/1.1\r\nHost: x\r\n".to_owned();
+    let body = format!(
+        "POST /v1/events HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/cloudevents+json\r\nContent-Length: 100\r\n\r\n{{"
+    );
+    let answer = async |sent: String| {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        stream.write_all(sent.as_bytes()).await.expect("it is taken");
+        let mut answer = Vec::new();
+        let ended = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        ended.expect("it is not waited for without end").ok();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let (head, body) = tokio::join!(answer(head), answer(body));
+    assert!(head.is_empty() || head.starts_with("HTTP/1.1 408"), "{head}");
+    assert!(body.starts_with("HTTP/1.1 503"), "{body}");
+    assert!(body.contains("the request took too long"), "{body}");
 }
