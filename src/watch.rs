@@ -153,7 +153,7 @@ impl Watch {
     async fn look_at_redis(&self, stop: &CancellationToken) {
         let mut ticks = Ticks::new(self.every, stop);
         while ticks.next().await {
-            if !is_there("redis", self.redis.ping()).await {
+            if !is_there("redis", self.redis.takes_writes(&self.prefix)).await {
                 continue;
             }
             match self.see_streams().await {

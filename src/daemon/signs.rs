@@ -43,6 +43,8 @@ pub(super) struct Signs {
     pub(super) progress: Progress,
     pub(super) store: Store,
     pub(super) redis: Redis,
+    /// `redis.prefix`.
+    pub(super) prefix: String,
     pub(super) tally: Arc<Tally>,
     /// Whether this daemon takes in events.
     pub(super) takes_in: Arc<AtomicBool>,
@@ -70,7 +72,10 @@ impl Signs {
     pub(super) async fn tell(self, stop: CancellationToken) {
         let (mut is_told, mut is_ready) = (false, false);
         while !stop.is_cancelled() {
-            let (database, redis) = tokio::join!(timeout(ANSWER_WITHIN, self.store.ping()), self.redis.ping());
+            let (database, redis) = tokio::join!(
+                timeout(ANSWER_WITHIN, self.store.ping()),
+                self.redis.takes_writes(&self.prefix)
+            );
             let away = missing(matches!(database, Ok(Ok(()))), redis.is_ok(), self.redis.address());
             match away {
                 // Whoever stands still in the start is not to be waited for.

@@ -132,6 +132,7 @@ impl Daemon {
             progress: self.progress.clone(),
             store: self.store.clone(),
             redis: self.redis.clone(),
+            prefix: self.settings.redis.prefix.clone(),
             tally: Arc::clone(&self.tally),
             takes_in: Arc::clone(&self.takes_in),
             daemon_id: self.identity.id.clone(),

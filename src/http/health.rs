@@ -76,7 +76,7 @@ async fn database(state: &Parts) -> Check {
 }
 
 async fn redis(state: &Parts) -> Check {
-    within(state.redis.ping()).await
+    within(state.redis.takes_writes(&state.prefix)).await
 }
 
 async fn migrations(state: &Parts) -> Check {

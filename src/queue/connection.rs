@@ -10,7 +10,7 @@ use std::{
 use backon::{BackoffBuilder, ExponentialBuilder};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult,
-    ScriptInvocation, ServerErrorKind, TlsCertificates, aio::MultiplexedConnection,
+    ScriptInvocation, TlsCertificates, aio::MultiplexedConnection,
 };
 use tokio::time::{Instant, timeout};
 
@@ -78,13 +78,15 @@ impl Error {
 }
 
 /// Whether Redis can be reached, as the last operation saw it. Idle readers ask four times a second, busy or paused ones do not:
-/// whoever judges by this calls [`Redis::ping`] first.
+/// whoever judges by this calls [`Redis::takes_writes`] first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Health {
     /// Whether the last operation reached Redis. False before the first one.
     pub reachable: bool,
     /// When Redis was last known or taken to be away: at the start, at a failure, and at the first success after one.
     pub last_unreachable: Instant,
+    /// Whether it was found to be a replica: it answers, and takes nothing. Only [`Redis::takes_writes`] tells that it is one no more.
+    is_replica: bool,
 }
 
 impl Health {
@@ -193,6 +195,7 @@ impl Redis {
             health: Mutex::new(Health {
                 reachable: false,
                 last_unreachable: Instant::now(),
+                is_replica: false,
             }),
         })))
     }
@@ -218,6 +221,17 @@ impl Redis {
     /// Asks Redis for a sign of life.
     pub async fn ping(&self) -> Result<(), Error> {
         self.query(&redis::cmd("PING")).await
+    }
+
+    /// Asks for a sign of life of a Redis that takes what changes something: a replica answers a `PING`, and refuses this, which changes
+    /// nothing under `prefix`.
+    pub async fn takes_writes(&self, prefix: &str) -> Result<(), Error> {
+        let mut nothing = redis::cmd("XACK");
+        nothing.arg(format!("{prefix}:intake")).arg("nobody").arg("0-1");
+        self.query::<u64>(&nothing).await?;
+        locked(&self.0.health).is_replica = false;
+        self.reached();
+        Ok(())
     }
 
     /// Runs a command that does not block.
@@ -301,6 +315,7 @@ impl Redis {
 
     pub(super) fn failed(&self, error: RedisError) -> Error {
         if means_away(&error) {
+            locked(&self.0.health).is_replica |= codes(&error).any(|code| code == READ_ONLY);
             return self.away(error.to_string());
         }
         self.reached();
@@ -315,10 +330,8 @@ impl Redis {
         if health.reachable {
             tracing::warn!(address = %self.0.address, %reason, "Redis is away; work waits, and goes on by itself");
         }
-        *health = Health {
-            reachable: false,
-            last_unreachable: Instant::now(),
-        };
+        health.reachable = false;
+        health.last_unreachable = Instant::now();
         Error::Away {
             address: self.0.address.clone(),
             reason,
@@ -327,12 +340,10 @@ impl Redis {
 
     pub(super) fn reached(&self) {
         let mut health = locked(&self.0.health);
-        if !health.reachable {
+        if !health.reachable && !health.is_replica {
             tracing::info!(address = %self.0.address, "Redis is reachable");
-            *health = Health {
-                reachable: true,
-                last_unreachable: Instant::now(),
-            };
+            health.reachable = true;
+            health.last_unreachable = Instant::now();
         }
     }
 }
@@ -361,20 +372,34 @@ pub(super) fn retry_delays() -> impl Iterator<Item = Duration> + Send {
         .build()
 }
 
+/// What a replica answers to whatever changes something.
+const READ_ONLY: &str = "READONLY";
+
+/// What Redis answers while it cannot serve: it loads, has lost its primary, is a replica (or has just become one), or moves slots.
+const AWAY: [&str; 6] = [
+    READ_ONLY,
+    "LOADING",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "UNBLOCKED",
+];
+
 /// Whether the error says that Redis cannot serve now, rather than that it refused this command.
 fn means_away(error: &RedisError) -> bool {
-    match error.kind() {
-        ErrorKind::Io | ErrorKind::AuthenticationFailed => true,
-        ErrorKind::Server(kind) => matches!(
-            kind,
-            ServerErrorKind::BusyLoading
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::ReadOnly
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::TryAgain
-        ),
-        _ => false,
-    }
+    matches!(error.kind(), ErrorKind::Io | ErrorKind::AuthenticationFailed)
+        || codes(error).any(|code| AWAY.contains(&code.as_str()))
+}
+
+/// The codes that Redis answered with: several, where commands went out together.
+fn codes(error: &RedisError) -> impl Iterator<Item = String> {
+    let errors = error.clone().into_server_errors();
+    let codes: Vec<_> = errors
+        .iter()
+        .flat_map(|errors| errors.iter())
+        .map(|(_, error)| error.code().to_owned())
+        .collect();
+    codes.into_iter()
 }
 
 /// The values behind these locks are whole at every moment, so that a panic elsewhere does not spoil them.

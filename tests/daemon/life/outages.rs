@@ -14,6 +14,7 @@ use crate::support::events;
 crate::support::for_each_database!(
     redis_may_be_emptied_while_registrations_wait,
     while_redis_stalls_work_waits,
+    while_redis_is_a_replica_work_waits,
     a_mail_that_is_late_tells_what_was_decided_on,
     while_the_mail_server_is_away_mail_waits_and_is_sent_once,
     a_mail_refused_for_good_is_dead_and_the_registration_goes_on,
@@ -76,25 +77,28 @@ async fn redis_may_be_emptied_while_registrations_wait(database: Database) {
     );
 }
 
+async fn asked(daemon: &TestDaemon, path: &str) -> (u16, String) {
+    let answer = reqwest::get(daemon.at(path)).await.expect("the daemon answers");
+    (answer.status().as_u16(), answer.text().await.expect("a body"))
+}
+
+/// What `/readyz` tells, once it has this status.
+async fn readiness(daemon: &TestDaemon, wanted: u16) -> Value {
+    let start = Instant::now();
+    loop {
+        let (status, body) = asked(daemon, "/readyz").await;
+        if status == wanted {
+            return serde_json::from_str(&body).expect("it is JSON");
+        }
+        assert!(start.elapsed() < PATIENCE, "{status} for {wanted}: {body}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Whatever all work stands on makes the daemon unready; what some jobs wait for does not, since pages and the others go on.
 #[tokio::test]
 async fn readiness_tells_what_all_work_waits_for() {
     let mut daemon = TestDaemon::builder(Database::Postgres).smtp().start().await;
-    let asked = async |daemon: &TestDaemon, path: &str| {
-        let answer = reqwest::get(daemon.at(path)).await.expect("the daemon answers");
-        (answer.status().as_u16(), answer.text().await.expect("a body"))
-    };
-    let readiness = async |daemon: &TestDaemon, wanted: u16| {
-        let start = Instant::now();
-        loop {
-            let (status, body) = asked(daemon, "/readyz").await;
-            if status == wanted {
-                return serde_json::from_str::<Value>(&body).expect("it is JSON");
-            }
-            assert!(start.elapsed() < PATIENCE, "{status} for {wanted}: {body}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
     let server = |daemon: &mut TestDaemon, stop: bool| {
         let DatabaseServer::Postgres(server) = &mut daemon.database else {
             unreachable!("the builder was told so")
@@ -139,6 +143,51 @@ async fn while_redis_stalls_work_waits(database: Database) {
     }
     assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
     daemon.wait_intake_empty().await;
+}
+
+/// After a failover the old primary may go on answering, as a replica: `READONLY` to whatever changes something.
+async fn while_redis_is_a_replica_work_waits(database: Database) {
+    let daemon = TestDaemon::builder(database)
+        .setting("dispatcher.poll", "50ms")
+        .start()
+        .await;
+    let mail = select(&daemon, "reg-1", NEWBIE, "acme").await;
+    let pid = daemon.pid();
+    let follow = async |host: &str, port: &str| {
+        let mut connection = daemon.redis_connection().await;
+        let mut follow = redis::cmd("REPLICAOF");
+        follow.arg(host).arg(port);
+        let followed: redis::RedisResult<()> = follow.query_async(&mut connection).await;
+        followed.expect("Redis answers");
+    };
+    // Of a primary that is not there.
+    follow("127.0.0.1", "1").await;
+    let body = readiness(&daemon, 503).await;
+    assert!(
+        body["checks"]["redis"]["error"]
+            .to_string()
+            .contains("read only replica"),
+        "{body}"
+    );
+    // Links need no Redis; what follows from them waits.
+    press(&daemon, &mail).await;
+    daemon.wait_state("reg-1", "active").await;
+    let waiting = "jobs WHERE kind = 'notification' AND state = 'queued'";
+    assert_eq!(daemon.count(waiting).await, 3);
+    // It is told once, not at every try.
+    let told = daemon.log().matches("Redis is away").count();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(daemon.log().matches("Redis is away").count(), told);
+    follow("NO", "ONE").await;
+    readiness(&daemon, 200).await;
+    for kind in ["welcome", "customer_administrator", "da_terms"] {
+        daemon.wait_kind(kind, "reg-1", 1).await;
+    }
+    daemon.send(&JOINER.submitted("reg-2")).await;
+    daemon.wait_state("reg-2", "awaiting_confirmation").await;
+    assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
+    assert_eq!(daemon.count("jobs WHERE state = 'dead'").await, 0);
+    assert_eq!(daemon.pid(), pid, "no process ends");
 }
 
 async fn flush(daemon: &TestDaemon) {

@@ -89,6 +89,66 @@ async fn the_running_jobs_of_a_killed_daemon_are_taken_over_in_time() {
     daemon.terminate();
 }
 
+/// Whoever could not reach Redis for a while may have been silent for the same reason as others, who are alive: nobody claims before Redis has
+/// been there for `heartbeat.dead_after`.
+#[tokio::test]
+async fn nobody_claims_who_could_not_reach_redis_a_moment_ago() {
+    const DEAD_AFTER: Duration = Duration::from_secs(4);
+    let mut daemon = TestDaemon::builder(Database::Sqlite)
+        .durable_redis()
+        .setting("heartbeat.every", "100ms")
+        .setting("heartbeat.dead_after", "4s")
+        .start()
+        .await;
+    // One entry is a daemon's that nobody has heard of.
+    let stream = daemon.key("jobs:verification");
+    let mut given = redis::pipe();
+    given.atomic();
+    given
+        .cmd("XADD")
+        .arg(&stream)
+        .arg("*")
+        .arg("job")
+        .arg(uuid::Uuid::nil().to_string())
+        .arg("run")
+        .arg(1);
+    given
+        .cmd("XREADGROUP")
+        .arg("GROUP")
+        .arg("workers")
+        .arg("gone")
+        .arg("STREAMS")
+        .arg(&stream)
+        .arg(">");
+    let pending = async |connection: &mut redis::aio::MultiplexedConnection| {
+        let mut pending = redis::cmd("XPENDING");
+        pending
+            .arg(&stream)
+            .arg("workers")
+            .arg("-")
+            .arg("+")
+            .arg(10)
+            .arg("gone");
+        let entries: Vec<redis::Value> = pending.query_async(connection).await.expect("Redis answers");
+        entries.len()
+    };
+    daemon.redis.kill();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    daemon.redis.restart();
+    let mut connection = daemon.redis_connection().await;
+    let _: redis::Value = given.query_async(&mut connection).await.expect("Redis answers");
+    assert_eq!(pending(&mut connection).await, 1);
+    let back = Instant::now();
+    while pending(&mut connection).await > 0 {
+        assert!(back.elapsed() < PATIENCE, "it is never taken over");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // It may have found Redis to be back a little earlier than this test.
+    let passed = back.elapsed();
+    assert!(passed > DEAD_AFTER / 2, "it was claimed after {passed:?}");
+    assert!(daemon.log().contains("taking over entries that nobody is working on"));
+}
+
 /// What a replica has that was not up to date: entries that were worked off are there again, and later ones are not.
 async fn redis_may_fail_over_to_what_it_was_a_while_ago(database: Database) {
     const COMPANIES: usize = 30;
