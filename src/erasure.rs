@@ -4,21 +4,30 @@
 //!
 //! Outside are what others have taken from the streams, mails that went out, backups, and the log, which holds ids only.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use enrolld_jobs::{registration::Registration, values::RegistrationId};
 use redis::Value;
 use serde_json::Value as Json;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
     environment::Environment,
+    notices,
     queue::Redis,
     store::{Store, erasure::Erased, error::StoreError},
 };
 
 /// Entries of a stream looked at in one go.
 const CHUNK: usize = 500;
+
+/// How long what is under way about a registration is waited for, and how often it is looked.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// For how long nobody tells upstream anything while a registration is erased that upstream was still to be told of: longer than it takes.
+const TELLING_RESTS: Duration = Duration::from_secs(10);
 
 /// What an erasure has taken out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,8 +54,8 @@ pub enum ErasureError {
         /// Its state's name.
         state: &'static str,
     },
-    /// It, or an event about it, is being worked on.
-    #[error("registration {0} is being changed at this moment; try again")]
+    /// An event about it, or a mail, is being worked on, or upstream is just being told of it.
+    #[error("registration {0} is being worked on at this moment; try again")]
     Busy(RegistrationId),
     /// A mail's file could not be removed.
     #[error("{0} could not be removed: {1}; nothing in the database was erased yet")]
@@ -71,7 +80,23 @@ pub async fn erase(
     environment: &dyn Environment,
     id: &RegistrationId,
 ) -> Result<Done, ErasureError> {
+    let holder = format!("erasure-{}", environment.random_id());
     let registration = closed(store, id).await?;
+    settled(store, environment, id, &holder).await?;
+    let erased = erase_settled(store, redis, prefix, mail_dir, environment, &registration).await;
+    store.give_leases_back(&holder).await?;
+    erased
+}
+
+async fn erase_settled(
+    store: &Store,
+    redis: &Redis,
+    prefix: &str,
+    mail_dir: Option<&Path>,
+    environment: &dyn Environment,
+    registration: &Registration,
+) -> Result<Done, ErasureError> {
+    let id = &registration.id;
     let mails = store.mail_ids(id).await?;
     let files = match mail_dir {
         Some(dir) => remove_files(dir, &mails)?,
@@ -104,6 +129,33 @@ async fn closed(store: &Store, id: &RegistrationId) -> Result<Registration, Eras
         return Err(ErasureError::Busy(id.clone()));
     }
     Ok(registration)
+}
+
+/// Waits until nothing about the registration is under way that would leave traces behind: no mail is just being sent, and what upstream is
+/// still to be told is told, or nobody else will tell it for a while (`holder` has the lease).
+async fn settled(
+    store: &Store,
+    environment: &dyn Environment,
+    id: &RegistrationId,
+    holder: &str,
+) -> Result<(), ErasureError> {
+    let start = Instant::now();
+    loop {
+        let now = environment.now();
+        let under_way = store.under_way(id, now).await?;
+        let is_told = !under_way.news
+            || store
+                .hold_lease(notices::LEASE, holder, now, TELLING_RESTS)
+                .await?
+                .is_some();
+        if is_told && !under_way.mail {
+            return Ok(());
+        }
+        if start.elapsed() >= SETTLES_WITHIN {
+            return Err(ErasureError::Busy(id.clone()));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Removes the files of these mails, and tells how many there were. They are named `TIME-ID.eml`.

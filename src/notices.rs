@@ -25,8 +25,11 @@ const MAX_BYTES: usize = 1024 * 1024;
 /// How often it looks, besides after each commit of this daemon.
 const POLL: Duration = Duration::from_millis(500);
 
+/// The lease of who tells upstream.
+pub(crate) const LEASE: &str = "notices";
+
 /// How long the lease lasts at most without being extended; where `heartbeat.dead_after` is shorter, so long.
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE_FOR: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug)]
@@ -91,7 +94,7 @@ impl Notices {
             let now = self.environment.now();
             if self
                 .store
-                .hold_lease("notices", &self.daemon_id, now, LEASE.min(self.dead_after))
+                .hold_lease(LEASE, &self.daemon_id, now, LEASE_FOR.min(self.dead_after))
                 .await?
                 .is_none()
             {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Store,
-    entities::{inbox, mail, notice, registration},
+    entities::{inbox, mail, registration},
     error::StoreError,
     milliseconds,
 };
@@ -27,6 +27,27 @@ pub struct Erased {
     /// Refused events removed.
     pub refused: u64,
 }
+
+/// What has begun, and would leave traces after an erasure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderWay {
+    /// A mail is just being sent.
+    pub mail: bool,
+    /// Upstream is still to be told of a change, or of a refusal.
+    pub news: bool,
+}
+
+/// What every event out about a registration has in it, and no other.
+fn notice_about(id: &str) -> String {
+    format!("\"subject\":\"{id}\"")
+}
+
+const UNTOLD_NOTICE: &str = "SELECT 1 FROM notices WHERE replace(body, $1, '') <> body LIMIT 1";
+const UNTOLD_REFUSAL: &str =
+    "SELECT 1 FROM refused WHERE subject = $1 AND announced_ms IS NULL AND type LIKE 'registration.%' LIMIT 1";
+const RUNNING_MAIL: &str = "SELECT 1 FROM jobs WHERE registration_id = $1 AND kind IN ('notification', 'email_verification') \
+     AND state || '' = 'running' LIMIT 1";
+const NOTICES: &str = "DELETE FROM notices WHERE replace(body, $1, '') <> body";
 
 /// What becomes of each table, in this order. `$1` is the registration, `$2` its pseudonym, `$3` the time.
 ///
@@ -96,6 +117,25 @@ impl Store {
         Ok(query.one(&self.reader).await?.is_some())
     }
 
+    /// Cancels the registration's mails that have not begun, and tells what is under way about it all the same.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn under_way(&self, id: &RegistrationId, now: DateTime<Utc>) -> Result<UnderWay, StoreError> {
+        let id = id.as_str();
+        self.writer
+            .change(MAIL_JOBS, [id.into(), milliseconds(now).into()])
+            .await?;
+        let news = self
+            .writer
+            .row(UNTOLD_NOTICE, [notice_about(id).into()])
+            .await?
+            .is_some()
+            || self.writer.row(UNTOLD_REFUSAL, [id.into()]).await?.is_some();
+        let mail = self.writer.row(RUNNING_MAIL, [id.into()]).await?.is_some();
+        Ok(UnderWay { mail, news })
+    }
+
     /// Takes what is kept of the registration's person out of the database, all of it or nothing: what must be kept stands under
     /// `pseudonym` from now on. `None` if the registration has another version than `version` by now, or is gone.
     ///
@@ -143,9 +183,7 @@ impl Store {
         let tombstone = [digest(id.as_str()).into(), milliseconds(now).into()];
         transaction.change(TOMBSTONE, tombstone).await?;
         // What has not gone out yet; there is little of it at any time.
-        let subject = format!("\"subject\":\"{id}\"");
-        let notices = notice::Entity::delete_many().filter(notice::Column::Body.contains(subject));
-        notices.exec(&transaction).await?;
+        transaction.change(NOTICES, [notice_about(id.as_str()).into()]).await?;
         transaction.commit().await?;
         Ok(Some(erased))
     }

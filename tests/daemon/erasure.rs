@@ -1,8 +1,11 @@
 //! Erasing what is known of a registration's person (D24).
 
-use serde_json::Value;
+use std::time::{Duration, Instant};
 
-use crate::steps::{JOINER, NEWBIE, confirm, press, select, wait_rejected};
+use serde_json::{Value, json};
+
+use crate::steps::{JOINER, NEWBIE, confirm, first, press, select, wait_rejected};
+use crate::support::child::PATIENCE;
 use crate::support::daemon::TestDaemon;
 use crate::support::database::Database;
 use crate::support::events;
@@ -10,6 +13,7 @@ use crate::support::events;
 crate::support::for_each_database!(
     d24_of_a_closed_registration_only_the_trail_is_left,
     d24_access_that_is_active_stays,
+    d24_what_is_just_being_told_or_sent_is_waited_for,
 );
 
 /// The tables that speak of registrations; the directory is upstream's.
@@ -69,7 +73,13 @@ async fn d24_of_a_closed_registration_only_the_trail_is_left(database: Database)
     let daemon = TestDaemon::builder(database).start().await;
     daemon.send(&NEWBIE.submitted("reg-2")).await;
     confirm(&daemon, "reg-1", JOINER).await;
-    daemon.wait_kind("access_request", "reg-1", 1).await;
+    let request = first(daemon.wait_kind("access_request", "reg-1", 1).await);
+    // What a mail server said of a mail, whichever way upstream names that.
+    let id = request.header("Message-ID").expect("a mail has an id");
+    let soft = json!({"kind": "soft", "detail": "the mailbox of jo@globex.example is full"});
+    for subject in [id, id.trim_matches(['<', '>'])] {
+        daemon.send(&events::event("mail.bounced", subject, &soft)).await;
+    }
     // Refused, and so kept and announced.
     daemon.send(&events::confirmed("reg-1")).await;
     daemon.wait_rejected(1).await;
@@ -150,4 +160,55 @@ async fn d24_access_that_is_active_stays(database: Database) {
     daemon.send(&NEWBIE.submitted("reg-3")).await;
     let view = daemon.wait_state("reg-3", "needs_correction").await;
     assert_eq!(view["field_errors"][0]["code"], "already_registered");
+}
+
+/// Else it would be added to the stream, or written to the folder, after both were looked through.
+async fn d24_what_is_just_being_told_or_sent_is_waited_for(database: Database) {
+    let mut daemon = TestDaemon::builder(database).start().await;
+    confirm(&daemon, "reg-1", JOINER).await;
+    daemon
+        .send(&events::da_denied("reg-1", "boss", "not one of ours"))
+        .await;
+    daemon.wait_kind("access_denied", "reg-1", 1).await;
+    daemon.terminate();
+
+    // A mail that is being sent, as far as anybody knows.
+    daemon
+        .rows("UPDATE jobs SET state = 'running' WHERE id = (SELECT id FROM mails WHERE kind = 'access_denied')")
+        .await;
+    let busy = daemon.cli(&["registrations", "erase", "reg-1"]);
+    assert_eq!(busy.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&busy.stderr);
+    assert!(said.contains("is being worked on at this moment; try again"), "{said}");
+    assert_eq!(daemon.kinds_about("reg-1").len(), 3, "and nothing is gone");
+    daemon
+        .rows("UPDATE jobs SET state = 'succeeded' WHERE state = 'running'")
+        .await;
+
+    // Somebody is about to tell upstream of a change.
+    daemon
+        .rows("INSERT INTO notices (body) VALUES ('{\"subject\":\"reg-1\"}')")
+        .await;
+    let tells = "INSERT INTO leases (name, holder, epoch, expires_ms) VALUES ('notices', 'another', 99, 9000000000000) \
+                 ON CONFLICT (name) DO UPDATE SET holder = 'another', expires_ms = 9000000000000";
+    daemon.rows(tells).await;
+    let busy = daemon.cli(&["registrations", "erase", "reg-1"]);
+    assert_eq!(busy.status.code(), Some(1));
+    // Nobody is: then nobody will be.
+    daemon.rows("UPDATE leases SET expires_ms = 0").await;
+    daemon.cli_json(&["registrations", "erase", "reg-1"]);
+    assert_eq!(daemon.count("notices").await, 0);
+    assert_eq!(
+        traces(&daemon, &["reg-1", "jo@globex.example"]).await,
+        Vec::<String>::new()
+    );
+    daemon.start().await;
+    daemon.send(&NEWBIE.submitted("reg-2")).await;
+    daemon.wait_state("reg-2", "awaiting_organization").await;
+    let told = async || daemon.events().await.iter().any(|event| event["subject"] == "reg-2");
+    let start = Instant::now();
+    while !told().await {
+        assert!(start.elapsed() < PATIENCE, "upstream is told no more");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

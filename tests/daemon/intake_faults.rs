@@ -16,6 +16,7 @@ crate::support::for_each_database!(
     an_event_whose_note_cannot_be_taken_back_is_not_poison,
     a_registration_that_cannot_be_read_holds_its_own_events_only,
     a_missing_table_refuses_nobody,
+    while_the_directory_alone_is_away_only_what_needs_it_waits,
     what_cannot_be_read_is_announced_at_once,
     a_kept_event_that_ended_three_daemons_is_poison,
 );
@@ -123,6 +124,31 @@ async fn a_missing_table_refuses_nobody(database: Database) {
     daemon.rows("ALTER TABLE notices_elsewhere RENAME TO notices").await;
     daemon.wait_state("reg-1", "withdrawn").await;
     assert_eq!(daemon.count("refused").await, 0);
+}
+
+async fn while_the_directory_alone_is_away_only_what_needs_it_waits(database: Database) {
+    let daemon = TestDaemon::builder(database).start().await;
+    for id in ["reg-1", "reg-2"] {
+        daemon.send(&NEWBIE.submitted(id)).await;
+        daemon.wait_state(id, "awaiting_organization").await;
+    }
+    daemon
+        .rows("ALTER TABLE directory_contracts RENAME TO directory_elsewhere")
+        .await;
+    daemon.send(&NOOR.submitted("reg-3")).await;
+    daemon.wait_state("reg-3", "verifying").await;
+    // Once and again: no attempt is spent.
+    wait_logged(&daemon, "a job is tried again", 2).await;
+    daemon.send(&events::withdrawn("reg-2")).await;
+    daemon.wait_state("reg-2", "withdrawn").await;
+    assert_eq!(daemon.view("reg-3").await["state"], "verifying");
+    daemon
+        .rows("ALTER TABLE directory_elsewhere RENAME TO directory_contracts")
+        .await;
+    daemon.wait_state("reg-3", "awaiting_organization").await;
+    assert_eq!(daemon.count("refused").await, 0);
+    assert_eq!(daemon.number("SELECT max(attempts) FROM jobs").await, Some(1));
+    assert_eq!(daemon.count("jobs WHERE state = 'dead'").await, 0);
 }
 
 async fn what_cannot_be_read_is_announced_at_once(database: Database) {

@@ -4,6 +4,7 @@ mod attempts;
 mod audit;
 mod batches;
 mod counts;
+mod erasures;
 mod guards;
 mod intake;
 mod jobs;
