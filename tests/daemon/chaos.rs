@@ -72,9 +72,10 @@ async fn nothing_is_lost_and_nothing_happens_twice() {
         roads.go_on(&daemon).await;
         assert!(
             mended.elapsed() < SETTLE_WITHIN,
-            "seed {seed}, {} faults: lost, since an accepted event had no effect: {}",
+            "seed {seed}, {} faults: lost, since an accepted event had no effect: {}\n{}",
             faults.count(),
-            roads.open()
+            roads.open(),
+            report::of_open(&daemon, &roads).await
         );
         tokio::time::sleep(POLL).await;
     }

@@ -177,6 +177,32 @@ async fn compare_told(daemon: &TestDaemon, roads: &Roads, found: &mut Found) {
     }
 }
 
+/// What the database has of some that have not come to their end, for a message.
+pub(super) async fn of_open(daemon: &TestDaemon, roads: &Roads) -> String {
+    let mut told = Vec::new();
+    for walker in roads.walkers.iter().filter(|walker| !walker.is_done()).take(3) {
+        let (id, account) = (walker.id(), walker.account());
+        told.push(format!("{walker:?}"));
+        for sql in [
+            format!("SELECT data FROM registrations WHERE id = '{id}'"),
+            format!(
+                "SELECT version, at_ms, event, actor, detail FROM timeline WHERE registration_id = '{id}' ORDER BY version"
+            ),
+            format!(
+                "SELECT kind, state, run_no, run_at_ms, error_class, error, note FROM jobs WHERE registration_id = '{id}'"
+            ),
+            format!(
+                "SELECT seq, entry, type, body, state, received_ms, done_ms FROM inbox WHERE subject IN ('{id}', '{account}') ORDER BY seq"
+            ),
+            format!("SELECT type, reason, detail, refused_ms FROM refused WHERE subject IN ('{id}', '{account}')"),
+        ] {
+            let rows = daemon.rows(&sql).await;
+            told.extend(rows.iter().map(ToString::to_string));
+        }
+    }
+    told.join("\n")
+}
+
 /// The last mails and notices may still be on their way.
 async fn settle(daemon: &TestDaemon, patience: Duration) {
     let start = Instant::now();
