@@ -38,6 +38,16 @@ async fn d24_what_is_old_goes_and_what_is_open_stays(database: Database) {
         .await;
     daemon.wait_kind("access_denied", "reg-closed", 1).await;
 
+    // More than are deleted in one go.
+    let many = "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1100)";
+    let jobs = "INSERT INTO jobs (id, kind, step, step_bound, state, run_no, attempts, failures, crashes, run_at_ms, finished_ms, created_ms) \
+                SELECT 'old-' || n, 'verification', 0, false, 'succeeded', 1, 1, 0, 0, n, n, n FROM number";
+    let events = "INSERT INTO inbox (entry, source, event_id, subject, type, body, state, crashes, received_ms, done_ms) \
+                  SELECT 'old-' || n, '/old', 'old-' || n, 'reg-old', 't', '{}', 'applied', 0, n, n FROM number";
+    for rows in [jobs, events] {
+        daemon.rows(&format!("{many} {rows}")).await;
+    }
+
     // It is looked every ten minutes, and when somebody asks.
     let asked = daemon.cli(&["schedules", "run", "retention"]);
     assert_eq!(String::from_utf8_lossy(&asked.stdout), "retention: done\n");
@@ -87,7 +97,8 @@ async fn of_what_is_finished_no_more_is_kept_than_is_asked_for(database: Databas
         daemon.count(newest).await <= 1,
         "no more than two, were they not of one moment"
     );
-    assert!(daemon.count("mails").await >= 1);
+    let kept = daemon.count("mails").await;
+    assert!((1..=2).contains(&kept), "{kept}: one, or two of one moment");
     let first = "jobs WHERE registration_id = 'reg-1' AND state = 'succeeded'";
     assert_eq!(daemon.count(first).await, 0);
     assert_eq!(daemon.count("mails WHERE registration_id = 'reg-1'").await, 0);
