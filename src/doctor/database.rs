@@ -72,6 +72,17 @@ pub(super) async fn check(settings: &Settings, environment: &dyn Environment) ->
     findings
 }
 
+/// The oldest PostgreSQL that the tests run on, that of Debian 12.
+const TRIED_FROM: u32 = 15;
+
+/// Whether a version, such as `15.14 (Debian 15.14-0+deb12u1)`, is older than all that the tests run on.
+fn is_untried(version: &str) -> bool {
+    let major = version.split(|c: char| !c.is_ascii_digit()).next();
+    major
+        .and_then(|major| major.parse().ok())
+        .is_some_and(|major: u32| major < TRIED_FROM)
+}
+
 async fn server(url: &DatabaseUrl, store: &Store) -> Vec<Finding> {
     let server = match store.server().await {
         Ok(server) => server,
@@ -96,6 +107,12 @@ async fn server(url: &DatabaseUrl, store: &Store) -> Vec<Finding> {
             "database",
             format!("{seen}, and takes no writes: it is a replica, or set to read-only"),
             "name the primary in database.url",
+        )
+    } else if !store.is_sqlite() && is_untried(&server.version) {
+        Finding::warning(
+            "database",
+            format!("{seen}; it is older than any that enrolld is tried with"),
+            "use PostgreSQL 15 or later",
         )
     } else if latency >= SLOW {
         Finding::warning(
@@ -226,4 +243,22 @@ fn unanswered(check: &str, error: &crate::store::error::StoreError) -> Finding {
         error.to_string(),
         "see the log of the database, and the rights of its user",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_postgres_is_judged_by_its_major_version() {
+        for (version, untried) in [
+            ("14.9", true),
+            ("9.6.24", true),
+            ("15.14 (Debian 15.14-0+deb12u1)", false),
+            ("18beta1", false),
+            ("of another maker", false),
+        ] {
+            assert_eq!(is_untried(version), untried, "{version}");
+        }
+    }
 }
