@@ -44,6 +44,7 @@ use crate::{
     mail::{Mailer, Portal},
     metrics,
     provisioning::HttpTargets,
+    services::Services,
     settings::WorkersSettings,
     spans::Spans,
     store::{
@@ -99,6 +100,8 @@ pub struct Parts {
     pub committed: Arc<tokio::sync::Notify>,
     /// Takes spans.
     pub spans: Spans,
+    /// Told which services answer.
+    pub services: Services,
     /// This daemon's id.
     pub daemon_id: String,
     /// Attempts and time-outs of each kind of job.
@@ -234,6 +237,16 @@ impl Executor {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// Who people are.
+    pub fn directory(&self) -> &EmbeddedDirectory {
+        &self.0.directory
+    }
+
+    /// Which services answer.
+    pub fn services(&self) -> &Services {
+        &self.0.services
     }
 
     /// The database.

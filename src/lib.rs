@@ -30,6 +30,7 @@ pub mod recovery;
 pub mod report;
 pub mod retention;
 pub mod schedule;
+pub mod services;
 pub mod settings;
 pub mod spans;
 pub mod status;

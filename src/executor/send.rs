@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     mail::{Addressee, Letter, SendError, render},
-    metrics,
+    metrics, services,
     spans::{Kind, Span},
     store::{
         entities::{job, mail},
@@ -204,7 +204,9 @@ impl Executor {
             ],
             error: sent.is_err().then(|| result_of(sent.as_ref()).to_owned()),
         });
-        metrics::mail_server_asked(!matches!(sent, Err(SendError::Unavailable { .. })), asked.elapsed());
+        let has_answered = !matches!(sent, Err(SendError::Unavailable { .. }));
+        self.0.services.called(services::SMTP, has_answered);
+        metrics::mail_server_asked(has_answered, asked.elapsed());
         metrics::mail(letter.kind, result_of(sent.as_ref()));
         if let Err(error) = sent {
             return refused(&error, record);

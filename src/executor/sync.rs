@@ -4,7 +4,7 @@ use enrolld_jobs::{
     event::{Event, Synced},
     job::{Failure, Outcome},
     ports::Provisioner as _,
-    provisioning_sync::{Call, Phase, Progress, SyncedGrant, Wanted, first_call, idempotency_key, progress},
+    provisioning_sync::{Answer, Call, Phase, Progress, SyncedGrant, Wanted, first_call, idempotency_key, progress},
     trace::Trace,
     values::{AccountId, OrganizationId},
 };
@@ -66,6 +66,8 @@ impl Executor {
                 let message = format!("provisioning.targets has no target {:?} any more", sync.target);
                 return fail("target_unknown", &message);
             };
+            let has_answered = !matches!(answer, Answer::NotNow { .. });
+            self.0.services.called(&format!("target {}", sync.target), has_answered);
             self.0.spans.record(|| Span {
                 parent: trace,
                 own: trace.part(&format!("call/{number}")),

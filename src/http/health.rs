@@ -11,6 +11,10 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use enrolld_jobs::{
+    ports::Directory as _,
+    values::{AccountId, ContractNumber, SerialNumber},
+};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -29,13 +33,15 @@ pub(super) async fn alive() -> impl IntoResponse {
 
 /// `GET /readyz`: 200 when work goes on, 503 when it waits, and for what.
 pub(super) async fn ready(State(state): State<Arc<Parts>>) -> Response {
-    let (database, redis, migrations) = tokio::join!(database(&state), redis(&state), migrations(&state));
+    let (database, redis, migrations, directory) =
+        tokio::join!(database(&state), redis(&state), migrations(&state), directory(&state));
     let running = if state.stop.is_cancelled() {
         Err("the daemon is stopping".to_owned())
     } else {
         Ok(())
     };
-    let checks = [&database, &redis, &migrations, &running];
+    let services = services(&state);
+    let checks = [&database, &redis, &migrations, &directory, &services, &running];
     let ready = checks.iter().all(|check| check.is_ok());
     let body = json!({
         "ready": ready,
@@ -43,6 +49,8 @@ pub(super) async fn ready(State(state): State<Arc<Parts>>) -> Response {
             "database": shown(database),
             "redis": shown(redis),
             "migrations": shown(migrations),
+            "directory": shown(directory),
+            "services": shown(services),
             "running": shown(running),
         },
     });
@@ -77,6 +85,31 @@ async fn database(state: &Parts) -> Check {
 
 async fn redis(state: &Parts) -> Check {
     within(state.redis.takes_writes(&state.prefix)).await
+}
+
+/// Asks as verification does, for somebody whom nobody is.
+async fn directory(state: &Parts) -> Check {
+    let (Ok(account), Ok(contract), Ok(serial)) = (
+        AccountId::new("readyz"),
+        ContractNumber::new("0"),
+        SerialNumber::new("READYZ"),
+    ) else {
+        return Ok(());
+    };
+    let directory = state.executor.directory();
+    within(async {
+        let asked = directory.applicant(&account, Some(&contract), Some(&serial)).await;
+        asked.map(|_| ()).map_err(|error| error.message)
+    })
+    .await
+}
+
+/// Mail server and targets, as they answered when they were called last.
+fn services(state: &Parts) -> Check {
+    match state.executor.services().away().as_slice() {
+        [] => Ok(()),
+        away => Err(format!("work waits for: {}", away.join(", "))),
+    }
 }
 
 async fn migrations(state: &Parts) -> Check {

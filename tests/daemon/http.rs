@@ -142,6 +142,7 @@ impl Fixture {
             dispatch,
             committed: Arc::default(),
             spans: enrolld::spans::Spans::default(),
+            services: enrolld::services::Services::default(),
             daemon_id: "daemon-1".to_owned(),
             workers: settings.workers.clone(),
             store,

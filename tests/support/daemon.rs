@@ -227,7 +227,10 @@ impl TestDaemon {
             {
                 let base_url = format!("http://{address}");
                 let answer = self.client.get(format!("{base_url}/readyz")).send().await;
-                if answer.is_ok_and(|answer| answer.status().is_success()) {
+                if let Ok(answer) = answer
+                    && let Ok(readiness) = answer.json::<Value>().await
+                    && works(&readiness)
+                {
                     return base_url;
                 }
             }
@@ -406,4 +409,10 @@ impl Drop for TestDaemon {
             }
         }
     }
+}
+
+/// Whether a daemon has begun to work, even where a test keeps a mail server or a target from answering.
+fn works(readiness: &Value) -> bool {
+    let checks = ["database", "redis", "migrations", "running"];
+    checks.iter().all(|check| readiness["checks"][check]["ok"] == true)
 }

@@ -13,7 +13,7 @@ async fn readiness(fixture: &Fixture) -> (u16, Value) {
 async fn it_is_ready_while_everything_answers_and_alive_in_any_case() {
     let mut fixture = Fixture::start(Wanted::default()).await;
     let ok = json!({"ok": true, "error": null});
-    let all = json!({"database": ok, "redis": ok, "migrations": ok, "running": ok});
+    let all = json!({"database": ok, "redis": ok, "migrations": ok, "directory": ok, "services": ok, "running": ok});
     assert_eq!(readiness(&fixture).await, (200, json!({"ready": true, "checks": all})));
 
     fixture.redis.kill();

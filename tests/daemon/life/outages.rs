@@ -10,6 +10,7 @@ use crate::support::companies::{companies, submitted_at};
 use crate::support::daemon::TestDaemon;
 use crate::support::database::{Database, DatabaseServer};
 use crate::support::events;
+use crate::support::target::{Manner, Target};
 
 crate::support::for_each_database!(
     redis_may_be_emptied_while_registrations_wait,
@@ -95,10 +96,15 @@ async fn readiness(daemon: &TestDaemon, wanted: u16) -> Value {
     }
 }
 
-/// Whatever all work stands on makes the daemon unready; what some jobs wait for does not, since pages and the others go on.
+/// Whatever work waits for makes the daemon unready, and it is ready again by itself.
 #[tokio::test]
-async fn readiness_tells_what_all_work_waits_for() {
-    let mut daemon = TestDaemon::builder(Database::Postgres).smtp().start().await;
+async fn readiness_tells_what_work_waits_for() {
+    let target = Target::start("collector");
+    let mut daemon = TestDaemon::builder(Database::Postgres)
+        .smtp()
+        .setting("provisioning.targets", toml::Value::Array(vec![target.setting()]))
+        .start()
+        .await;
     let server = |daemon: &mut TestDaemon, stop: bool| {
         let DatabaseServer::Postgres(server) = &mut daemon.database else {
             unreachable!("the builder was told so")
@@ -116,10 +122,35 @@ async fn readiness_tells_what_all_work_waits_for() {
     server(&mut daemon, false);
     assert_eq!(readiness(&daemon, 200).await["ready"], true);
 
+    // A mail server: only once somebody needs it.
     daemon.smtp.as_mut().expect("the builder was told so").stop();
     daemon.send(&NEWBIE.submitted("reg-1")).await;
     daemon.wait_state("reg-1", "awaiting_organization").await;
     assert_eq!(asked(&daemon, "/readyz").await.0, 200);
+    daemon.send(&events::organization_selected("reg-1", Some("acme"))).await;
+    let body = readiness(&daemon, 503).await;
+    assert_eq!(body["checks"]["services"]["error"], "work waits for: smtp");
+    daemon.smtp.as_mut().expect("the builder was told so").restart();
+    let mail = first(daemon.wait_kind("verification", "reg-1", 1).await);
+    readiness(&daemon, 200).await;
+
+    target.always(NEWBIE.account, Manner::Status(503));
+    press(&daemon, &mail).await;
+    let body = readiness(&daemon, 503).await;
+    assert_eq!(body["checks"]["services"]["error"], "work waits for: target collector");
+    target.always(NEWBIE.account, Manner::Well);
+    daemon.wait_state("reg-1", "active").await;
+    readiness(&daemon, 200).await;
+
+    daemon
+        .rows("ALTER TABLE directory_devices RENAME TO directory_elsewhere")
+        .await;
+    let body = readiness(&daemon, 503).await;
+    assert_eq!(body["checks"]["directory"]["ok"], false, "{body}");
+    daemon
+        .rows("ALTER TABLE directory_elsewhere RENAME TO directory_devices")
+        .await;
+    readiness(&daemon, 200).await;
 }
 
 async fn while_redis_stalls_work_waits(database: Database) {

@@ -47,6 +47,7 @@ fn executor(store: &Store) -> Executor {
         dispatch,
         committed: Arc::default(),
         spans: enrolld::spans::Spans::default(),
+        services: enrolld::services::Services::default(),
         daemon_id: ME.to_owned(),
         workers: settings.workers,
     })
