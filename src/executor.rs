@@ -10,6 +10,7 @@ pub mod facts;
 pub mod giving_up;
 mod letters;
 mod rechecks;
+mod rescue;
 pub mod resending;
 mod run;
 mod send;
@@ -34,7 +35,7 @@ use lettre::message::Mailbox;
 
 pub(crate) use ending::Ended;
 pub use entitlement::DecidedByDa;
-pub(crate) use run::Gone;
+pub(crate) use rescue::Gone;
 
 use crate::{
     directory::EmbeddedDirectory,

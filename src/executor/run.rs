@@ -26,9 +26,6 @@ use crate::{
     },
 };
 
-/// Runs that end their daemon before a job is given up (ARCHITECTURE, "Recovery").
-const MAX_CRASHES: i64 = 3;
-
 /// By how much the clocks of two hosts may differ. A timer that is earlier than this is one of before the settings were changed.
 const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
 
@@ -37,27 +34,6 @@ const PING_WITHIN: Duration = Duration::from_secs(2);
 
 /// Times that a run is made again because what it rests on has changed meanwhile, before it is put off.
 const MAX_REPEATS: u32 = 5;
-
-/// A daemon that is gone, and had an entry of a job.
-#[derive(Debug, Clone, Copy)]
-pub struct Gone<'a> {
-    /// Its id.
-    pub daemon: &'a str,
-    /// Whether it had the entry of another daemon that was gone.
-    pub is_rescuer: bool,
-}
-
-impl Gone<'_> {
-    /// The run of the job that it had, going by the entry that it held; `None` when that is over, or somebody else's. A rescuer holds the
-    /// entry of the first run, and the job is as many runs further as daemons have ended.
-    fn had(self, entry: JobRef, row: &job::Model) -> Option<JobRef> {
-        let is_its = row.state == "queued" || row.state == "running" && row.daemon_id.as_deref() == Some(self.daemon);
-        let first = i64::from(entry.run_no);
-        let last = if self.is_rescuer { first + row.crashes } else { first };
-        let run_no = u32::try_from(row.run_no).ok()?;
-        (is_its && (first..=last).contains(&row.run_no)).then_some(JobRef { run_no, ..entry })
-    }
-}
 
 /// What a run came to, besides what it did to the registration.
 pub(super) struct Ran {
@@ -85,54 +61,7 @@ impl Executor {
         self.run(kind, reference, false).await;
     }
 
-    /// Runs the job of an entry that a daemon had which is gone. That may have been this job's doing, so it is noted first; a
-    /// job that ends daemon after daemon is given up. It is another run: should the daemon only have been silent, what it still
-    /// writes of the earlier run is stale.
-    pub async fn rescue_job(&self, kind: JobKind, reference: JobRef, gone: Gone<'_>) {
-        let Some(run) = self.load(reference).await.and_then(|row| gone.had(reference, &row)) else {
-            tracing::debug!(job = %reference.id, run = reference.run_no, "an entry of a run that is over is dropped");
-            metrics::job_redelivered(kind);
-            return;
-        };
-        let noted = self
-            .patiently(|| Box::pin(self.0.store.note_crash(run, gone.daemon, self.now())))
-            .await;
-        let Some((crashes, reference)) = noted else {
-            return;
-        };
-        if crashes < MAX_CRASHES {
-            metrics::job_rescued(kind);
-            tracing::info!(job = %reference.id, kind = kind.as_str(), crashes, "taking over a job of a daemon that is gone");
-            self.run(kind, reference, true).await;
-            return;
-        }
-        if let Some(row) = self.load(reference).await {
-            self.end_as_poison(kind, &row, crashes)
-                .instrument(traced(trace_of(&row)))
-                .await;
-        }
-    }
-
-    /// The job has ended a daemon too often.
-    async fn end_as_poison(&self, kind: JobKind, row: &job::Model, crashes: i64) {
-        let write = JobWrite {
-            state: "dead",
-            finished_ms: Some(milliseconds(self.now())),
-            error_class: Some("poison".to_owned()),
-            error: Some(format!("its run ended the daemon {crashes} times")),
-            ..self.job_write(row)
-        };
-        tracing::error!(
-            job = row.id,
-            kind = kind.as_str(),
-            crashes,
-            "a job that ends daemons is given up"
-        );
-        metrics::job_given_up(kind);
-        self.end(kind, row, write, Transition::default(), None).await;
-    }
-
-    async fn run(&self, kind: JobKind, reference: JobRef, rescued: bool) {
+    pub(super) async fn run(&self, kind: JobKind, reference: JobRef, rescued: bool) {
         let Some(mut row) = self.load(reference).await else {
             return;
         };
@@ -352,7 +281,7 @@ impl Executor {
         }
     }
 
-    async fn load(&self, reference: JobRef) -> Option<job::Model> {
+    pub(super) async fn load(&self, reference: JobRef) -> Option<job::Model> {
         let row = self.patiently(|| self.0.store.job(reference.id)).await;
         if row.is_none() {
             tracing::warn!(job = %reference.id, "an entry of a job that is not in the database is dropped");
@@ -361,7 +290,7 @@ impl Executor {
     }
 
     /// Asks the database until it answers: while it is away, work waits.
-    async fn patiently<T, F, E>(&self, ask: impl Fn() -> F) -> T
+    pub(super) async fn patiently<T, F, E>(&self, ask: impl Fn() -> F) -> T
     where
         F: Future<Output = Result<T, E>>,
         E: std::fmt::Display,

@@ -9,11 +9,12 @@ use std::{
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, Pipeline, RedisError, RedisResult,
     ScriptInvocation, TlsCertificates, aio::MultiplexedConnection,
 };
 use tokio::time::{Instant, timeout};
 
+use super::health::{Health, means_away, means_replica};
 use crate::{settings::RedisSettings, tls};
 
 /// Longest time for making a connection, handshake included.
@@ -74,26 +75,6 @@ impl Error {
     /// Whether Redis was away, so that nothing is known against the command itself.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Away { .. })
-    }
-}
-
-/// Whether Redis can be reached, as the last operation saw it. Idle readers ask four times a second, busy or paused ones do not:
-/// whoever judges by this calls [`Redis::takes_writes`] first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Health {
-    /// Whether the last operation reached Redis. False before the first one.
-    pub reachable: bool,
-    /// When Redis was last known or taken to be away: at the start, at a failure, and at the first success after one.
-    pub last_unreachable: Instant,
-    /// Whether it was found to be a replica: it answers, and takes nothing. Only [`Redis::takes_writes`] tells that it is one no more.
-    is_replica: bool,
-}
-
-impl Health {
-    /// Whether Redis is reachable and has been for `span`. Nobody claims entries of others before it was so for a
-    /// visibility time: their owners may be alive and just as cut off as we were.
-    pub fn reachable_for(&self, span: Duration) -> bool {
-        self.reachable && self.last_unreachable.elapsed() >= span
     }
 }
 
@@ -192,11 +173,7 @@ impl Redis {
             address: address.into(),
             slot: Mutex::new(None),
             connecting: tokio::sync::Mutex::new(()),
-            health: Mutex::new(Health {
-                reachable: false,
-                last_unreachable: Instant::now(),
-                is_replica: false,
-            }),
+            health: Mutex::new(Health::unknown()),
         })))
     }
 
@@ -229,7 +206,7 @@ impl Redis {
         let mut nothing = redis::cmd("XACK");
         nothing.arg(format!("{prefix}:intake")).arg("nobody").arg("0-1");
         self.query::<u64>(&nothing).await?;
-        locked(&self.0.health).is_replica = false;
+        locked(&self.0.health).replica(false);
         self.reached();
         Ok(())
     }
@@ -315,7 +292,9 @@ impl Redis {
 
     pub(super) fn failed(&self, error: RedisError) -> Error {
         if means_away(&error) {
-            locked(&self.0.health).is_replica |= codes(&error).any(|code| code == READ_ONLY);
+            if means_replica(&error) {
+                locked(&self.0.health).replica(true);
+            }
             return self.away(error.to_string());
         }
         self.reached();
@@ -326,12 +305,9 @@ impl Redis {
     }
 
     pub(super) fn away(&self, reason: String) -> Error {
-        let mut health = locked(&self.0.health);
-        if health.reachable {
+        if locked(&self.0.health).lost() {
             tracing::warn!(address = %self.0.address, %reason, "Redis is away; work waits, and goes on by itself");
         }
-        health.reachable = false;
-        health.last_unreachable = Instant::now();
         Error::Away {
             address: self.0.address.clone(),
             reason,
@@ -339,11 +315,8 @@ impl Redis {
     }
 
     pub(super) fn reached(&self) {
-        let mut health = locked(&self.0.health);
-        if !health.reachable && !health.is_replica {
+        if locked(&self.0.health).reached() {
             tracing::info!(address = %self.0.address, "Redis is reachable");
-            health.reachable = true;
-            health.last_unreachable = Instant::now();
         }
     }
 }
@@ -370,36 +343,6 @@ pub(super) fn retry_delays() -> impl Iterator<Item = Duration> + Send {
         .without_max_times()
         .with_jitter()
         .build()
-}
-
-/// What a replica answers to whatever changes something.
-const READ_ONLY: &str = "READONLY";
-
-/// What Redis answers while it cannot serve: it loads, has lost its primary, is a replica (or has just become one), or moves slots.
-const AWAY: [&str; 6] = [
-    READ_ONLY,
-    "LOADING",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "UNBLOCKED",
-];
-
-/// Whether the error says that Redis cannot serve now, rather than that it refused this command.
-fn means_away(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Io | ErrorKind::AuthenticationFailed)
-        || codes(error).any(|code| AWAY.contains(&code.as_str()))
-}
-
-/// The codes that Redis answered with: several, where commands went out together.
-fn codes(error: &RedisError) -> impl Iterator<Item = String> {
-    let errors = error.clone().into_server_errors();
-    let codes: Vec<_> = errors
-        .iter()
-        .flat_map(|errors| errors.iter())
-        .map(|(_, error)| error.code().to_owned())
-        .collect();
-    codes.into_iter()
 }
 
 /// The values behind these locks are whole at every moment, so that a panic elsewhere does not spoil them.
