@@ -119,8 +119,10 @@ pub(super) struct Walker {
     pub(super) road: Road,
     /// The name of who registers: `a`, or of two rivals `b`.
     applicant: &'static str,
-    /// What its state asks for next, until that is accepted.
+    /// What its state asks for next, until that is accepted; it may be in another state by then, since an answer that was lost has had its effect.
     pub(super) next: Option<Step>,
+    /// The turn that asks for it.
+    asking: String,
     /// The turns that were answered.
     answered: Vec<String>,
     /// Whether a DA has decided by a link.
@@ -137,6 +139,7 @@ impl Walker {
             road: Road::of(number),
             applicant,
             next: Some(Step::Event(submitted)),
+            asking: String::new(),
             answered: Vec::new(),
             has_decided_by_link: false,
             state: String::new(),
@@ -212,8 +215,10 @@ impl Walker {
             state.clone_into(&mut self.state);
             self.moved = Instant::now();
         }
-        if self.next.is_none() && !self.has_answered(&self.turn()) {
+        let turn = self.turn();
+        if self.next.is_none() && !self.has_answered(&turn) {
             self.next = self.step(post);
+            self.asking = turn;
         }
         waited
     }
@@ -223,7 +228,7 @@ impl Walker {
         if let Some(Step::Press { path, .. }) = self.next.take() {
             self.has_decided_by_link |= path.starts_with("/decide/");
         }
-        self.answered.push(self.turn());
+        self.answered.push(std::mem::take(&mut self.asking));
         self.moved = Instant::now();
     }
 
