@@ -82,9 +82,14 @@ pub async fn erase(
 ) -> Result<Done, ErasureError> {
     let holder = format!("erasure-{}", environment.random_id());
     let registration = closed(store, id).await?;
-    settled(store, environment, id, &holder).await?;
-    let erased = erase_settled(store, redis, prefix, mail_dir, environment, &registration).await;
-    store.give_leases_back(&holder).await?;
+    let erased = async {
+        settled(store, environment, id, &holder).await?;
+        erase_settled(store, redis, prefix, mail_dir, environment, &registration).await
+    };
+    let erased = Box::pin(erased).await;
+    if let Err(error) = store.give_leases_back(&holder).await {
+        tracing::debug!(%error, "the lease of an erasure ends by itself");
+    }
     erased
 }
 

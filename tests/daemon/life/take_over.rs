@@ -132,6 +132,19 @@ async fn nobody_claims_who_could_not_reach_redis_a_moment_ago() {
         let entries: Vec<redis::Value> = pending.query_async(connection).await.expect("Redis answers");
         entries.len()
     };
+    // Once there is a group to read for.
+    let mut connection = daemon.redis_connection().await;
+    let start = Instant::now();
+    loop {
+        let mut groups = redis::cmd("XINFO");
+        groups.arg("GROUPS").arg(&stream);
+        let made: redis::RedisResult<Vec<redis::Value>> = groups.query_async(&mut connection).await;
+        if made.is_ok_and(|groups| !groups.is_empty()) {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "nobody reads the stream");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     daemon.redis.kill();
     tokio::time::sleep(Duration::from_millis(500)).await;
     daemon.redis.restart();
