@@ -32,6 +32,7 @@ use enrolld_jobs::{
     values::RegistrationId,
 };
 use lettre::message::Mailbox;
+use subtle::ConstantTimeEq as _;
 
 pub(crate) use ending::Ended;
 pub use entitlement::DecidedByDa;
@@ -276,7 +277,9 @@ impl Executor {
     /// When the database cannot be asked.
     pub async fn link_of(&self, purpose: &str, token_digest: &str) -> Result<Option<link::Model>, StoreError> {
         let row = self.0.store.link_by_digest(token_digest).await?;
-        Ok(row.filter(|row| row.purpose == purpose && self.0.link_keys.know(row)))
+        // The index finds the only one it may be; that it is it is compared in constant time.
+        let is_it = |row: &link::Model| bool::from(row.token_digest.as_bytes().ct_eq(token_digest.as_bytes()));
+        Ok(row.filter(|row| is_it(row) && row.purpose == purpose && self.0.link_keys.know(row)))
     }
 
     /// Has refused events announced at once.
